@@ -1,0 +1,105 @@
+"""Names that the operator gives or reads: API group, objects, labels, annotations, ports, environment.
+
+Every such string stands here once; a literal of these kinds anywhere else is a mistake. No logic beyond joining names.
+"""
+
+GROUP = "modelendpoint.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ModelEndpoint"
+PLURAL = "modelendpoints"
+SINGULAR = "modelendpoint"
+SHORT_NAMES = ("mep",)
+CATEGORIES = ("all", "ml")
+
+FIELD_MANAGER = "modelendpoint-operator"
+"""Field manager of every server-side apply; one name, so that a field we stop sending goes away."""
+
+# Labels on every child.
+LABEL_ENDPOINT = f"{GROUP}/endpoint"
+LABEL_REVISION = f"{GROUP}/revision"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+APP_NAME = "modelendpoint"
+COMPONENT_MODEL_SERVER = "model-server"
+COMPONENT_ROUTER = "router"
+
+# Annotations that people set on a ModelEndpoint; the value is always the revision that is meant.
+ANNOTATION_PROMOTE = f"{GROUP}/promote"
+ANNOTATION_ABORT = f"{GROUP}/abort"
+ANNOTATION_RETRY = f"{GROUP}/retry"
+
+# Annotations that the operator sets on its own objects.
+ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
+ANNOTATION_ROUTER_CONFIG = f"{GROUP}/router-config"
+"""On router pods: changing it makes the kubelet refresh the mounted ConfigMap at once."""
+
+# Ports.
+SERVICE_PORT = 80
+SERVER_PORT = 8080
+MANAGEMENT_PORT = 8081
+ROUTER_PORT = 8080
+ROUTER_STATUS_PORT = 9901
+ROUTER_ADMIN_PORT = 9902
+"""Envoy's own admin interface; bound to loopback, never reachable from outside the pod."""
+OPERATOR_PORT = 8080
+
+# Paths of the model server's management port.
+PATH_READY = "/readyz"
+PATH_LIVE = "/livez"
+PATH_REPORT = "/report"
+
+# Where the server finds its files.
+DIGEST_DIR = "/etc/modelendpoint/revision"
+DIGEST_KEY = "sha256"
+CREDENTIALS_DIR = "/etc/modelendpoint/credentials"
+MODEL_DIR = "/models"
+PVC_DIR = "/mnt/pvc"
+CONFIGMAP_DIR = "/mnt/configmap"
+
+# Environment of the server container.
+ENV_NAME = "MODELENDPOINT_NAME"
+ENV_NAMESPACE = "MODELENDPOINT_NAMESPACE"
+ENV_REVISION = "MODELENDPOINT_REVISION"
+ENV_MODEL_URI = "MODELENDPOINT_MODEL_URI"
+ENV_MODEL_VERSION = "MODELENDPOINT_MODEL_VERSION"
+ENV_MODEL_SHA256 = "MODELENDPOINT_MODEL_SHA256"
+ENV_PORT = "MODELENDPOINT_PORT"
+ENV_MANAGEMENT_PORT = "MODELENDPOINT_MANAGEMENT_PORT"
+ENV_MODEL_DIR = "MODELENDPOINT_MODEL_DIR"
+
+# Files of the router's ConfigMap.
+ROUTER_CONFIG_DIR = "/etc/envoy"
+BOOTSTRAP_FILE = "bootstrap.json"
+LISTENERS_FILE = "lds.json"
+CLUSTERS_FILE = "cds.json"
+ROUTES_FILE = "rds.json"
+ROUTE_CONFIG_NAME = "endpoint"
+STAT_PREFIX = "endpoint"
+
+
+def service_name(endpoint: str) -> str:
+    """Name the Service that applications call."""
+    return endpoint
+
+
+def router_name(endpoint: str) -> str:
+    """Name the router's Deployment and ConfigMap."""
+    return f"{endpoint}-router"
+
+
+def revision_name(endpoint: str, revision: int) -> str:
+    """Name everything that belongs to one revision: ControllerRevision, Deployment, Service, ConfigMap, Envoy cluster."""
+    return f"{endpoint}-r{revision}"
+
+
+def revision_host(endpoint: str, revision: int, *, namespace: str) -> str:
+    """Name the DNS host whose addresses are the ready pods of one revision."""
+    return f"{revision_name(endpoint, revision)}.{namespace}.svc"
+
+
+def endpoint_url(endpoint: str, *, namespace: str) -> str:
+    """Name the URL under which applications inside the cluster reach the endpoint."""
+    return f"http://{service_name(endpoint)}.{namespace}.svc"
