@@ -1,0 +1,71 @@
+"""The process: environment → settings → one worker under granian. The only reader of the environment."""
+
+import os
+import pkgutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.server import MPServer
+
+from modelendpoint_server.cgroup import usable_cores
+from modelendpoint_server.errors import InvalidSettings
+from modelendpoint_server.settings import Settings
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    try:
+        settings = Settings.from_environment(environment)
+    except InvalidSettings as error:
+        print(f"modelendpoint_server: {error}", file=sys.stderr)
+        return 2
+    server = MPServer(
+        "modelendpoint_server",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=settings.http_threads or min(32, max(8, 4 * usable_cores())),
+        backpressure=4096,
+        backlog=2048,
+        log_level="error",  # type: ignore[arg-type]
+    )
+    server.on_startup(lambda: _drain_on_sigterm(server, settings.drain_seconds))
+    server.serve(target_loader=_Loader(settings), wrap_loader=False)
+    return 0
+
+
+class _Loader:
+    """Makes the app inside the worker process, after the fork: ONNX Runtime's threads do not survive one.
+
+    The worker's modules are named, not imported: this process only supervises and shall stay small.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self) -> Any:
+        return pkgutil.resolve_name("modelendpoint_server.worker:load_worker")(self._settings)
+
+
+def _drain_on_sigterm(server: MPServer, seconds: float) -> None:
+    """On SIGTERM: let the worker say that it drains, and stop it a little later; a second one stops it at once."""
+
+    def drain(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, server.signal_handler_interrupt)
+        for worker in server.wrks:
+            os.kill(worker.inner.pid, signal.SIGUSR1)
+        timer = threading.Timer(seconds, server.signal_handler_interrupt)
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, drain)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""From a source to a verified, content-addressed folder: ``<model dir>/sha256/<digest>/``.
+
+Written beside and renamed, so that a half-written model never has its final name. Bounded in bytes, files and time.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from modelendpoint_server.artifact.source import RangeRefused, RemoteFile, Source
+from modelendpoint_server.errors import DigestMismatch, ModelInvalid, ModelTooLarge, ModelUnsafe, StoreUnavailable
+
+_TRIES_WITHOUT_PROGRESS = 3
+_SPEED_WINDOW_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much a model may be."""
+
+    max_bytes: int
+    max_files: int
+    max_unpack_ratio: int
+    timeout_seconds: float
+    min_bytes_per_second: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A model on disk."""
+
+    folder: Path
+    model_path: Path
+    sha256: str
+    size: int
+
+
+class Download:
+    """One try to get one model."""
+
+    def __init__(self, source: Source, *, shown: str, bounds: Bounds) -> None:
+        self._source = source
+        self._shown = shown
+        self._bounds = bounds
+        self._deadline = time.monotonic() + bounds.timeout_seconds
+        self._bytes = 0
+
+    def into(self, model_dir: Path, *, sha256: str) -> Artifact:
+        """Fetch all files, verify the digest if one is asked for, and give the folder its final name."""
+        incoming = _new_folder(model_dir)
+        try:
+            digests = {file.path: self._fetch(file, incoming) for file in self._listed()}
+            digest = digest_of(digests)
+            if sha256 and digest != sha256:
+                raise DigestMismatch(
+                    f"The model at {self._shown} has the sha256 {digest}, but {sha256} is asked for. Upload the right"
+                    " model or correct model.sha256."
+                )
+            folder = _keep(incoming, model_dir / "sha256" / digest)
+            model_path = folder / model_file(digests)
+            return Artifact(folder=folder, model_path=model_path, sha256=digest, size=self._bytes)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+
+    def _listed(self) -> list[RemoteFile]:
+        files = self._source.files()
+        if len(files) > self._bounds.max_files:
+            raise ModelTooLarge(f"{self._shown} has {len(files)} files; at most {self._bounds.max_files} are taken.")
+        self._check_size(sum(file.size or 0 for file in files))
+        return [dataclasses.replace(file, path=safe_path(file.path)) for file in files]
+
+    def _fetch(self, file: RemoteFile, folder: Path) -> str:
+        """Write one file and return its sha256; go on where a broken transfer stopped."""
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._check_space(folder, file.size or 0)
+        digest, written, tries = hashlib.sha256(), 0, 0
+        with open(target, "xb") as out:
+            while True:
+                before = written
+                try:
+                    for piece in self._in_time(self._source.read(file, offset=written)):
+                        _write(out, piece, self._shown)
+                        digest.update(piece)
+                        written += len(piece)
+                        self._bytes += len(piece)
+                        self._check_size(self._bytes)
+                    self._check_length(file, written)
+                    break
+                except RangeRefused:
+                    out.seek(0)
+                    out.truncate()
+                    self._bytes -= written
+                    digest, written = hashlib.sha256(), 0
+                    tries += 1
+                except StoreUnavailable:
+                    tries = 0 if written > before else tries + 1
+                    if tries >= _TRIES_WITHOUT_PROGRESS:
+                        raise
+            out.flush()
+            os.fsync(out.fileno())
+        return digest.hexdigest()
+
+    def _in_time(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        since, count = time.monotonic(), 0
+        for piece in pieces:
+            yield piece
+            count += len(piece)
+            now = time.monotonic()
+            if now > self._deadline:
+                raise ModelTooLarge(
+                    f"{self._shown} was not there after {self._bounds.timeout_seconds:.0f} s. Use a store that is"
+                    " nearer, or allow more time."
+                )
+            if now - since >= _SPEED_WINDOW_SECONDS:
+                if count / (now - since) < self._bounds.min_bytes_per_second:
+                    raise StoreUnavailable(f"The store of {self._shown} sends too slowly. It is tried again.")
+                since, count = now, 0
+
+    def _check_length(self, file: RemoteFile, written: int) -> None:
+        if file.size is not None and written != file.size:
+            raise StoreUnavailable(
+                f"The store sent {written} of the {file.size} bytes of {file.path} of {self._shown}. It is tried again."
+            )
+
+    def _check_size(self, size: int) -> None:
+        if size > self._bounds.max_bytes:
+            raise ModelTooLarge(f"{self._shown} is larger than {self._bounds.max_bytes} bytes. Use a smaller model.")
+
+    def _check_space(self, folder: Path, size: int) -> None:
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise ModelTooLarge(
+                f"{self._shown} needs {size} bytes, but the model folder has room for {free}. Give the pod more"
+                " ephemeral storage."
+            )
+
+
+def digest_of(digests: dict[str, str]) -> str:
+    """Return the identity of a model: the sha256 of its only file, or of its canonical manifest."""
+    if len(digests) == 1 and next(iter(digests)).endswith(".onnx"):
+        return next(iter(digests.values()))
+    manifest = "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
+    return hashlib.sha256(manifest.encode()).hexdigest()
+
+
+def model_file(paths: dict[str, str]) -> str:
+    """Choose the file to load: the only one, the only ``.onnx``, or ``model.onnx``."""
+    if len(paths) == 1:
+        return next(iter(paths))
+    models = [path for path in paths if path.endswith(".onnx")]
+    if len(models) == 1:
+        return models[0]
+    if "model.onnx" in models:
+        return "model.onnx"
+    raise ModelInvalid(
+        f"The model's folder has {len(models)} .onnx files and none is model.onnx. Name the one to load model.onnx."
+    )
+
+
+def safe_path(path: str) -> str:
+    """Return the relative path; raise ``ModelUnsafe`` if it leads out of the folder or is none."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or "\\" in path or "\0" in path or any(part in ("..", ".") for part in parts):
+        raise ModelUnsafe(f"The model has a file named {path[:100]!r}, which leads out of its folder. Rename it.")
+    return str(PurePosixPath(path))
+
+
+def _new_folder(model_dir: Path) -> Path:
+    try:
+        model_dir.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="incoming-", dir=model_dir))
+    except OSError as error:
+        raise ModelTooLarge(f"The model folder {model_dir} can't be written to ({error.strerror}).") from error
+
+
+def _write(out: io.BufferedWriter, piece: bytes, shown: str) -> None:
+    try:
+        out.write(piece)
+    except OSError as error:
+        raise ModelTooLarge(
+            f"{shown} can't be written to disk ({error.strerror}). Give the pod more storage."
+        ) from error
+
+
+def _keep(incoming: Path, final: Path) -> Path:
+    """Rename into place; if the same content is there already, it is replaced by what was just verified."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        shutil.rmtree(final)
+    incoming.rename(final)
+    return final

@@ -1,0 +1,41 @@
+"""One function from a URI to a verified model on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from modelendpoint_server.artifact.download import Artifact, Bounds, Download
+from modelendpoint_server.artifact.local import LocalSource
+from modelendpoint_server.artifact.object_store import ObjectStoreSource
+from modelendpoint_server.artifact.source import Access, Source
+from modelendpoint_server.artifact.uri import ModelUri, parse_uri
+from modelendpoint_server.artifact.web import WebSource
+from modelendpoint_server.errors import InvalidUri
+
+_SOURCES: dict[str, Callable[[ModelUri, Access], Source]] = {
+    "s3": ObjectStoreSource,
+    "gs": ObjectStoreSource,
+    "az": ObjectStoreSource,
+    "http": WebSource,
+    "https": WebSource,
+    "pvc": LocalSource,
+    "configmap": LocalSource,
+    "file": LocalSource,
+}
+
+
+def open_source(uri: ModelUri, access: Access) -> Source:
+    """Open the store that a URI names."""
+    try:
+        kind = _SOURCES[uri.scheme]
+    except KeyError:
+        raise InvalidUri(
+            f"{uri.scheme}:// can't be loaded by this version. Use one of {', '.join(_SOURCES)}."
+        ) from None
+    return kind(uri, access)
+
+
+def fetch_model(text: str, *, access: Access, bounds: Bounds, model_dir: Path, sha256: str) -> Artifact:
+    """Get the model at a URI; raise a ``ModelError`` that tells people what is wrong."""
+    uri = parse_uri(text)
+    source = open_source(uri, access)
+    return Download(source, shown=uri.shown, bounds=bounds).into(model_dir, sha256=sha256)

@@ -1,0 +1,40 @@
+"""What the container may use: cores and bytes, as the kernel's control groups say. No policy here."""
+
+import math
+import os
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """Count the cores that this process may use: its CPU quota, rounded up, within the cores it may run on."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota(root)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """Return the container's memory limit in bytes; ``None`` without one."""
+    text = _read(root / "memory.max") or _read(root / "memory" / "memory.limit_in_bytes")
+    if text is None or not text.isdigit():
+        return None
+    # Version 1 writes "no limit" as the largest number of pages.
+    return int(text) if int(text) < 2**60 else None
+
+
+def _quota(root: Path) -> float | None:
+    if text := _read(root / "cpu.max"):
+        quota, period = text.split()
+        return None if quota == "max" else int(quota) / int(period)
+    quota_v1, period_v1 = _read(root / "cpu" / "cpu.cfs_quota_us"), _read(root / "cpu" / "cpu.cfs_period_us")
+    if quota_v1 is None or period_v1 is None or int(quota_v1) <= 0:
+        return None
+    return int(quota_v1) / int(period_v1)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,200 @@
+"""The life of the one model of this process: get it, load it, warm it up, serve it, drain.
+
+One thread walks ``Downloading → Loading → Ready`` and, after a failure, waits and starts again. Everything that others
+read is one attribute that is replaced as a whole. No HTTP here.
+"""
+
+import dataclasses
+import logging
+import random
+import threading
+import time
+from pathlib import Path
+
+from modelendpoint_server.artifact.credentials import read_credentials
+from modelendpoint_server.artifact.download import Artifact, Bounds
+from modelendpoint_server.artifact.fetch import fetch_model
+from modelendpoint_server.artifact.source import Access
+from modelendpoint_server.artifact.uri import parse_uri
+from modelendpoint_server.errors import DigestMismatch, InferenceFailed, InvalidRequest, ModelError, ModelNotReady
+from modelendpoint_server.inference import Call, Predictor
+from modelendpoint_server.model import OnnxModel, Runtime
+from modelendpoint_server.onnx_file import read_opset
+from modelendpoint_server.report import ModelInfo, Report, State, Timings
+from modelendpoint_server.settings import NonFinite, Settings
+from modelendpoint_server.warm_up import made_up_inputs
+
+_LOG = logging.getLogger(__name__)
+_FIRST_RETRY_SECONDS = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Serving:
+    """A model that is ready, and what is said about it."""
+
+    predictor: Predictor
+    report: Report
+    sha256: str
+
+
+class Lifecycle:
+    """Gets the model and keeps what is known about it."""
+
+    def __init__(self, settings: Settings, *, threads: int) -> None:
+        self._settings = settings
+        self._runtime = Runtime(threads=threads, providers=settings.execution_providers)
+        self._digest_file = settings.revision_dir / "sha256"
+        self._report = Report(state=State.DOWNLOADING, reason="Downloading", message="The model is being fetched.")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
+        self.serving: Serving | None = None
+        """The ready model; ``None`` before, and when its digest turns out to be the wrong one."""
+        self.draining = False
+
+    def start(self) -> None:
+        """Begin to get the model in the background."""
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Say that the process is about to end; requests are still answered."""
+        self.draining = True
+
+    def stop(self) -> None:
+        """End the background work."""
+        self._stop.set()
+
+    def predictor(self) -> Predictor:
+        """Return the ready model; raise ``ModelNotReady`` with the reason that people need."""
+        serving = self.serving
+        if serving is None:
+            report = self._report
+            raise ModelNotReady(report.message or f"The model is not ready ({report.state}).")
+        return serving.predictor
+
+    def report(self) -> Report:
+        """Tell the state as of now; the digest that the revision must have may have come meanwhile."""
+        serving = self.serving
+        if serving is not None and (error := self._digest_error(serving.sha256)) is not None:
+            self.serving = None
+            self._report = _failure(error, 60.0)
+            _LOG.error("Refused the model: %s", error)
+        report = self.serving.report if self.serving else self._report
+        return dataclasses.replace(report, state=State.DRAINING, reason="Draining") if self.draining else report
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set() and self.serving is None:
+            try:
+                self._get_ready()
+                return
+            except ModelError as error:
+                failures += 1
+                wait = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), error.retry_after_seconds)
+                if error.retry_after_seconds > 30:
+                    wait = error.retry_after_seconds
+                self._report = _failure(error, wait)
+                _LOG.error("Could not get the model ready: %s", error, extra={"reason": type(error).__name__})
+                # Jitter, so that the pods of a revision do not come back to the store all at once.
+                self._stop.wait(wait * random.uniform(0.8, 1.0))
+
+    def _get_ready(self) -> None:
+        started = time.monotonic()
+        self._report = Report(state=State.DOWNLOADING, reason="Downloading", message=f"Fetching {self._shown_uri()}.")
+        artifact = self._fetch()
+        downloaded = time.monotonic()
+        self._report = Report(state=State.LOADING, reason="Loading", message=f"Loading {self._shown_uri()}.")
+        model = OnnxModel(artifact.model_path, self._runtime)
+        loaded = time.monotonic()
+        predictor = self._predictor(model)
+        if self._settings.warm_up:
+            _warm_up(predictor)
+        self._serve(
+            artifact,
+            model,
+            predictor,
+            Timings(
+                download_seconds=downloaded - started,
+                load_seconds=loaded - downloaded,
+                warm_up_seconds=time.monotonic() - loaded,
+            ),
+        )
+
+    def _fetch(self) -> Artifact:
+        settings = self._settings
+        artifact = fetch_model(
+            settings.model_uri,
+            access=Access(
+                credentials=read_credentials(settings.credentials_dir),
+                pvc_dir=settings.pvc_dir,
+                configmap_dir=settings.configmap_dir,
+                stall_seconds=settings.download_stall_seconds,
+                timeout_seconds=settings.download_timeout_seconds,
+            ),
+            bounds=Bounds(
+                max_bytes=settings.max_model_bytes,
+                max_files=settings.max_model_files,
+                max_unpack_ratio=settings.max_unpack_ratio,
+                timeout_seconds=settings.download_timeout_seconds,
+                min_bytes_per_second=settings.download_min_bytes_per_second,
+            ),
+            model_dir=settings.model_dir,
+            sha256=settings.model_sha256,
+        )
+        if (error := self._digest_error(artifact.sha256)) is not None:
+            raise error
+        return artifact
+
+    def _predictor(self, model: OnnxModel) -> Predictor:
+        return Predictor(
+            model, max_rows=self._settings.max_rows, allow_non_finite=self._settings.non_finite is NonFinite.ALLOW
+        )
+
+    def _serve(self, artifact: Artifact, model: OnnxModel, predictor: Predictor, timings: Timings) -> None:
+        info = ModelInfo(
+            uri=self._shown_uri(),
+            version=self._settings.model_version,
+            sha256=artifact.sha256,
+            bytes=artifact.size,
+            opset=read_opset(artifact.model_path),
+            producer=model.producer,
+        )
+        report = Report(state=State.READY, model=info, signature=model.signature, timings=timings)
+        self.serving = Serving(predictor, report, artifact.sha256)
+        _LOG.info("Model is ready", extra={"sha256": artifact.sha256, "uri": info.uri})
+
+    def _digest_error(self, sha256: str) -> DigestMismatch | None:
+        wanted = _read_digest(self._digest_file)
+        if not wanted or wanted == sha256:
+            return None
+        return DigestMismatch(
+            f"The model at {self._shown_uri()} has the sha256 {sha256}, but the revision began with {wanted}: the"
+            " object at the URI was replaced. Put it back, or declare the new model as a new version."
+        )
+
+    def _shown_uri(self) -> str:
+        return parse_uri(self._settings.model_uri).shown
+
+
+def _warm_up(predictor: Predictor) -> None:
+    """Run the model once, so that the first request finds everything allocated.
+
+    Made-up inputs may be ones that a model has no answer to (an empty string that is no known category); only a model
+    that is really asked can tell, so a failure here is logged and no reason to refuse it.
+    """
+    try:
+        predictor.predict(Call(made_up_inputs(predictor.signature)))
+    except (InferenceFailed, InvalidRequest) as error:
+        _LOG.warning("The warm-up run with made-up inputs failed: %s", error)
+
+
+def _failure(error: ModelError, wait: float) -> Report:
+    return Report(
+        state=State.FAILED, reason=type(error).__name__, message=str(error), retry_after_seconds=round(wait, 1)
+    )
+
+
+def _read_digest(file: Path) -> str:
+    try:
+        return file.read_text().strip().lower()
+    except OSError:
+        return ""
