@@ -1,0 +1,204 @@
+"""Write everything that is generated: the CRD, the chart's copy of it, the API reference and the chart's README.
+
+``python hack/generate.py`` (``make generate``). The contract tests compare what is on disk with `generated_files`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modelendpoint_operator.api.crd import COLUMNS, RULES, WIDE_COLUMNS, build_crd, build_schema, schema_at
+from modelendpoint_operator.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAMES
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART = Path("charts/modelendpoint")
+CRD_FILE = f"{GROUP}_{PLURAL}.yaml"
+
+HEADER = "# Written by `make generate` from operator/modelendpoint_operator/api. Never edit it here.\n"
+
+
+def generated_files() -> dict[Path, str]:
+    """Render every generated file, by its path in the repository."""
+    crd = HEADER + to_yaml(build_crd())
+    return {
+        Path("crds") / CRD_FILE: crd,
+        CHART / "files/crds" / CRD_FILE: crd,
+        CHART / "README.md": render_chart_readme((ROOT / CHART / "values.yaml").read_text()),
+        Path("docs/reference/modelendpoint.md"): render_reference(build_schema()),
+    }
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes no anchors: a reader of the CRD should not have to look things up."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(document: Any) -> str:
+    """Write a document as YAML, in the order of its keys."""
+    return yaml.dump(document, Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+# The API reference.
+
+
+def render_reference(schema: dict[str, Any]) -> str:
+    """Render the reference page of ModelEndpoint from its schema."""
+    parts = [
+        f"# {KIND}",
+        f"`{API_VERSION}`, short name `{SHORT_NAMES[0]}`. {schema['description']}",
+        "This page is written from the same models as the CRD; `kubectl explain mep.spec --recursive` says the same. "
+        "Unknown fields and wrong values are refused by the API server with the field's name.",
+        _smallest_example(),
+    ]
+    for root in ("spec", "status"):
+        for path, part in _objects(schema_at(schema, root), root):
+            parts += [f"## {path}", part.get("description", ""), _fields_table(part)]
+    parts += ["## Rules", "Beyond types and limits, the API server checks:", _rules_table()]
+    parts += ["## Columns of `kubectl get mep`", "The last ones are shown by `-o wide`.", _columns_table()]
+    return HEADER.replace("# ", "<!-- ").replace("\n", " -->\n\n") + "\n\n".join(parts) + "\n"
+
+
+def _smallest_example() -> str:
+    endpoint = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": "churn"},
+        "spec": {"model": {"uri": "s3://models/churn/3/model.onnx", "version": "3"}},
+    }
+    return f"The smallest one:\n\n```yaml\n{to_yaml(endpoint)}```"
+
+
+def _objects(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, part in schema["properties"].items():
+        items = part.get("items", {})
+        if "properties" in part:
+            yield from _objects(part, f"{path}.{name}")
+        elif "properties" in items:
+            yield from _objects(items, f"{path}.{name}[]")
+
+
+def _fields_table(schema: dict[str, Any]) -> str:
+    required = schema.get("required", [])
+    rows = [
+        (
+            f"`{name}`",
+            _type_name(part),
+            "required" if name in required else _code(part.get("default")),
+            _limits(part),
+            part.get("description", ""),
+        )
+        for name, part in schema["properties"].items()
+    ]
+    return _table(("Field", "Type", "Default", "Limits", "Meaning"), rows)
+
+
+def _type_name(schema: dict[str, Any]) -> str:
+    if schema.get("x-kubernetes-int-or-string"):
+        return "quantity"
+    if schema.get("format") == "date-time":
+        return "time"
+    if schema["type"] == "array":
+        return f"list of {_type_name(schema['items'])}s"
+    if "additionalProperties" in schema:
+        return f"map of {_type_name(schema['additionalProperties'])}s"
+    return str(schema["type"])
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    if "x-kubernetes-int-or-string" in schema:
+        return ""
+    if "enum" in schema:
+        return ", ".join(_code(value) for value in schema["enum"])
+    if "maximum" in schema:
+        return f"{schema['minimum']} to {schema['maximum']}"
+    if "pattern" in schema:
+        return f"`{schema['pattern']}`"
+    if "maxLength" in schema:
+        return f"at most {schema['maxLength']} characters"
+    if "maxItems" in schema:
+        return f"at most {schema['maxItems']} items"
+    return ""
+
+
+def _code(value: Any) -> str:
+    if value is None:
+        return ""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    return f"`{text}`"
+
+
+def _rules_table() -> str:
+    return _table(("At", "Rule"), [(f"`{_rule_path(rule.at, rule.field)}`", rule.message) for rule in RULES])
+
+
+def _rule_path(at: str, field: str) -> str:
+    return f"{at.replace('.items', '[]')}{field}".removeprefix(".")
+
+
+def _columns_table() -> str:
+    rows = [(column[0].upper(), column[3]) for column in COLUMNS + WIDE_COLUMNS]
+    return _table(("Column", "Meaning"), rows)
+
+
+# The chart's README.
+
+
+def render_chart_readme(values_text: str) -> str:
+    """Render the chart's README: the written part, and the table of values from the comments in values.yaml."""
+    intro = (ROOT / CHART / "files/README.intro.md").read_text()
+    values = yaml.safe_load(values_text)
+    rows = [
+        (f"`{path}`", _code(_value_at(values, path)), description)
+        for path, description in value_descriptions(values_text).items()
+    ]
+    return f"{intro}\n## Values\n\n{_table(('Value', 'Default', 'Meaning'), rows)}\n"
+
+
+def value_descriptions(values_text: str) -> dict[str, str]:
+    """Read the comments of values.yaml: the lines from ``# --`` to the key below describe that key."""
+    descriptions: dict[str, str] = {}
+    parents: list[tuple[int, str]] = []
+    comment: list[str] = []
+    for line in values_text.splitlines():
+        text = line.strip()
+        if text.startswith("# -- "):
+            comment = [text.removeprefix("# -- ")]
+        elif text.startswith("#") and comment:
+            comment.append(text.removeprefix("#").strip())
+        elif ":" in text and not text.startswith(("#", "-")):
+            depth = len(line) - len(line.lstrip())
+            parents = [parent for parent in parents if parent[0] < depth] + [(depth, text.split(":")[0])]
+            if comment:
+                descriptions[".".join(name for _, name in parents)] = " ".join(comment)
+            comment = []
+    return descriptions
+
+
+def _value_at(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        values = values[name]
+    return values
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def main() -> None:
+    """Write the files that changed, and say which."""
+    for path, text in generated_files().items():
+        file = ROOT / path
+        if not file.exists() or file.read_text() != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What the adapters ask of the API server. The chart grants exactly this (``tests/contract/test_chart_rights.py``).
+
+Data only. Nothing here may ever name secrets: an endpoint's pods mount them, the operator never reads one.
+"""
+
+from dataclasses import dataclass
+
+from modelendpoint_operator.names import GROUP, PLURAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Right:
+    """The right to use some verbs on one kind of objects."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+READ = ("get", "list", "watch")
+OWN = (*READ, "create", "patch", "delete")
+"""For children. A server-side apply that creates an object needs ``create`` besides ``patch``."""
+
+RIGHTS = (
+    Right(group=GROUP, resource=PLURAL, verbs=READ),
+    Right(group=GROUP, resource=f"{PLURAL}/status", verbs=("patch",)),
+    # For `blockOwnerDeletion` in the children's owner references, where the cluster checks it (OpenShift does).
+    Right(group=GROUP, resource=f"{PLURAL}/finalizers", verbs=("update",)),
+    Right(group="apps", resource="deployments", verbs=OWN),
+    Right(group="apps", resource="controllerrevisions", verbs=OWN),
+    Right(group="", resource="services", verbs=OWN),
+    Right(group="", resource="configmaps", verbs=OWN),
+    Right(group="", resource="pods", verbs=(*READ, "patch")),
+    Right(group="discovery.k8s.io", resource="endpointslices", verbs=READ),
+    Right(group="events.k8s.io", resource="events", verbs=("create", "patch")),
+)
+"""Rights in every namespace that the operator works in."""
+
+LEASE_RIGHTS = (
+    Right(group="coordination.k8s.io", resource="leases", verbs=("create",)),
+    Right(group="coordination.k8s.io", resource="leases", verbs=("get", "update")),
+)
+"""Rights in the operator's own namespace; the second one only to the Lease named in its settings."""
