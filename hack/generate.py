@@ -3,7 +3,7 @@
 ``python hack/generate.py`` (``make generate``). The contract tests compare what is on disk with `generated_files`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,18 @@ def to_yaml(document: Any) -> str:
 
 # The API reference.
 
+ABOUT_REFERENCE = (
+    "This page is written from the same models as the CRD; `kubectl explain mep.spec --recursive` says the same. "
+    "Unknown fields and wrong values are refused by the API server with the field's name."
+)
+
 
 def render_reference(schema: dict[str, Any]) -> str:
     """Render the reference page of ModelEndpoint from its schema."""
     parts = [
         f"# {KIND}",
         f"`{API_VERSION}`, short name `{SHORT_NAMES[0]}`. {schema['description']}",
-        "This page is written from the same models as the CRD; `kubectl explain mep.spec --recursive` says the same. "
-        "Unknown fields and wrong values are refused by the API server with the field's name.",
+        ABOUT_REFERENCE,
         _smallest_example(),
     ]
     for root in ("spec", "status"):
@@ -185,7 +189,7 @@ def _value_at(values: Any, path: str) -> Any:
     return values
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

@@ -1,0 +1,149 @@
+"""The models and the CRD agree: what the API server lets through parses, and what it refuses does not."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from modelendpoint_operator.api.crd import build_schema, schema_at
+from modelendpoint_operator.api.spec import ModelEndpointSpec
+
+
+def as_json_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Read a part of the CRD as the API server does: strict about fields, a pattern ends where the text ends."""
+    plain = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes-") and key != "default"}
+    if "pattern" in plain:
+        plain["pattern"] = plain["pattern"].removesuffix("$") + r"\Z"  # in Python, `$` matches before a line feed, too
+    if "items" in plain:
+        plain["items"] = as_json_schema(plain["items"])
+    if "properties" in plain:
+        plain["properties"] = {name: as_json_schema(part) for name, part in plain["properties"].items()}
+        plain["additionalProperties"] = False
+    return plain
+
+
+def valid_values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Generate every kind of value that a part of the schema accepts."""
+    if "anyOf" in schema:  # a quantity
+        return st.integers(schema["minimum"], 10**9) | valid_texts(schema)
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    return VALUES[schema["type"]](schema)
+
+
+def valid_texts(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    shortest, longest = schema["minLength"], schema["maxLength"]
+    if "pattern" not in schema:
+        return st.text(min_size=shortest, max_size=longest)
+    return st.from_regex(schema["pattern"]).filter(lambda text: shortest <= len(text) <= longest)
+
+
+def valid_objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    fields = {name: valid_values(part) for name, part in schema["properties"].items()}
+    required = schema.get("required", [])
+    return st.fixed_dictionaries(
+        {name: fields[name] for name in required},
+        optional={name: field for name, field in fields.items() if name not in required},
+    )
+
+
+VALUES: dict[str, Callable[[dict[str, Any]], st.SearchStrategy[Any]]] = {
+    "boolean": lambda _: st.booleans(),
+    "integer": lambda schema: st.integers(schema["minimum"], schema["maximum"]),
+    "string": valid_texts,
+    "array": lambda schema: st.lists(valid_values(schema["items"]), max_size=5),
+    "object": valid_objects,
+}
+
+SPEC = as_json_schema(schema_at(build_schema(), "spec"))
+VALIDATOR = jsonschema.Draft202012Validator(SPEC)
+SPECS = valid_values(SPEC)
+
+STRANGE = st.sampled_from(
+    [
+        0,
+        1,
+        -1,
+        101,
+        10**9,
+        1.5,
+        True,
+        False,
+        "",
+        "x",
+        "3",
+        "2Gi",
+        "-1",
+        "1e3",
+        "Canary",
+        "s3://m/k",
+        "s3://m/\n",
+        [],
+        {},
+    ]
+)
+"""Values that are right at some places and wrong at others."""
+
+
+def parses(spec: Any) -> bool:
+    try:
+        ModelEndpointSpec.model_validate(spec)
+    except ValidationError:
+        return False
+    return True
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """List every place in a document, as container and key."""
+    if isinstance(value, dict):
+        return [place for key in value for place in [(value, key), *places(value[key])]]
+    if isinstance(value, list):
+        return [place for key in range(len(value)) for place in [(value, key), *places(value[key])]]
+    return []
+
+
+@st.composite
+def specs_with_one_change(draw: st.DrawFn) -> Any:
+    spec = deepcopy(draw(SPECS))
+    container, key = draw(st.sampled_from(places(spec)))
+    change = draw(st.sampled_from(["replace", "remove", "add"]))
+    if change == "replace":
+        container[key] = draw(STRANGE)
+    elif change == "remove":
+        del container[key]
+    elif isinstance(container, dict):
+        container[draw(st.sampled_from(["name", "replicas", "weight", "uri", "resources"]))] = draw(STRANGE)
+    return spec
+
+
+@settings(max_examples=100, deadline=None)
+@given(SPECS)
+def test_what_the_schema_accepts_parses(spec: Any) -> None:
+    ModelEndpointSpec.model_validate(spec)
+
+
+@settings(max_examples=300, deadline=None)
+@given(specs_with_one_change())
+def test_schema_and_models_give_the_same_verdict(spec: Any) -> None:
+    assert VALIDATOR.is_valid(spec) == parses(spec)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SPECS)
+def test_what_was_parsed_is_accepted_when_it_is_written_again(spec: Any) -> None:
+    written = ModelEndpointSpec.model_validate(spec).model_dump(mode="json", by_alias=True, exclude_none=True)
+    VALIDATOR.validate(written)
+    assert ModelEndpointSpec.model_validate(written) == ModelEndpointSpec.model_validate(spec)
+
+
+@pytest.mark.parametrize(("written", "text"), [(2, "2"), ("2", "2"), ("1500m", "1500m"), ("0.5", "0.5")])
+def test_a_quantity_keeps_the_text_of_its_author(written: object, text: str) -> None:
+    spec = {"model": {"uri": "s3://m/k"}, "server": {"resources": {"limits": {"cpu": written}}}}
+    limits = ModelEndpointSpec.model_validate(spec).server.resources.limits
+    assert limits is not None
+    assert limits.cpu == text
