@@ -35,6 +35,8 @@ ANNOTATION_RETRY = f"{GROUP}/retry"
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
 ANNOTATION_ROUTER_CONFIG = f"{GROUP}/router-config"
 """On router pods: changing it makes the kubelet refresh the mounted ConfigMap at once."""
+ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"
+"""On the router's pod template: hash of the one file that Envoy reads only at its start."""
 
 # Ports.
 SERVICE_PORT = 80

@@ -1,0 +1,197 @@
+"""The router in front of an endpoint's model servers: Envoy's Deployment, its files, and the Service people call.
+
+Choosing weights must not be here, and no weight may get into the Deployment: only a ConfigMap's change moves traffic.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelendpoint_operator import names
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.manifests import envoy
+from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
+from modelendpoint_operator.observation import Leg
+
+USER = 65532
+CONCURRENCY = 2
+"""Envoy's worker threads. Left to itself it would start one for each core of the node."""
+
+RESOURCES = {
+    "requests": {"cpu": "100m", "memory": "128Mi"},
+    # No limit for the CPU: a throttled router would add its waiting time to every prediction.
+    "limits": {"memory": "512Mi"},
+}
+
+DRAIN_SCRIPT = r"""
+admin() {
+  exec 3<>/dev/tcp/127.0.0.1/"$PORT" || return
+  printf '%s %s HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n' "$1" "$2" >&3
+  cat <&3
+}
+admin POST /healthcheck/fail
+sleep "$DRAIN_SECONDS"
+while [[ $(admin GET "/stats?filter=^$ACTIVE\$") =~ "$ACTIVE: "[1-9] ]]; do sleep 0.2; done
+""".strip()
+"""Envoy ends at once on SIGTERM (E6), so this runs before it, in the image's bash.
+
+From its first line on every answer carries ``Connection: close``, so that clients on kept connections move to another
+router pod between two requests, while new connections are still served: some nodes go on sending them for seconds.
+After that time nothing new comes, and it waits for the requests that still run. The grace period of the pod ends it.
+"""
+
+
+def build_router(
+    endpoint: ModelEndpoint,
+    legs: Sequence[Leg],
+    cluster_revisions: Sequence[int],
+    *,
+    image: str,
+    image_pull_policy: str,
+    drain_seconds: int,
+) -> list[dict[str, Any]]:
+    """Build the router's objects, in the order in which they must be applied.
+
+    A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
+    the write after the one that takes its last leg: Envoy takes up the two files one after the other.
+    """
+    documents = envoy.build_documents(endpoint, legs, cluster_revisions)
+    container = _container(image=image, image_pull_policy=image_pull_policy, drain_seconds=drain_seconds)
+    return [
+        _config_map(endpoint, documents),
+        _deployment(endpoint, container, bootstrap=documents[names.BOOTSTRAP_FILE], drain_seconds=drain_seconds),
+        _service(endpoint),
+    ]
+
+
+def _config_map(endpoint: ModelEndpoint, documents: dict[str, envoy.Document]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(endpoint, names.router_name(endpoint.name)),
+        "data": {file: envoy.render(document) for file, document in documents.items()},
+    }
+
+
+def _service(endpoint: ModelEndpoint) -> dict[str, Any]:
+    port = {
+        "name": "http",
+        "port": names.SERVICE_PORT,
+        "targetPort": "http",
+        "protocol": "TCP",
+        "appProtocol": "http",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(endpoint, names.service_name(endpoint.name)),
+        "spec": {"type": "ClusterIP", "selector": _selector(endpoint), "ports": [port]},
+    }
+
+
+def _deployment(
+    endpoint: ModelEndpoint, container: dict[str, Any], *, bootstrap: envoy.Document, drain_seconds: int
+) -> dict[str, Any]:
+    pod = {
+        "metadata": {
+            "labels": build_labels(endpoint, names.COMPONENT_ROUTER),
+            # Envoy reads this one file only at its start.
+            "annotations": {names.ANNOTATION_ROUTER_BOOTSTRAP: envoy.content_hash(bootstrap)},
+        },
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "config", "configMap": {"name": names.router_name(endpoint.name)}}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": drain_seconds + endpoint.spec.routing.timeout_seconds + 10,
+            **_spreading(endpoint),
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(endpoint, names.router_name(endpoint.name)),
+        "spec": {
+            "replicas": endpoint.spec.routing.replicas,
+            "selector": {"matchLabels": _selector(endpoint)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "revisionHistoryLimit": 2,
+            "template": pod,
+        },
+    }
+
+
+def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dict[str, Any]:
+    ready = {"path": "/ready", "port": "status"}
+    return {
+        "name": "router",
+        "image": image,
+        "imagePullPolicy": image_pull_policy,
+        "command": ["envoy"],
+        "args": [
+            "--config-path",
+            f"{names.ROUTER_CONFIG_DIR}/{names.BOOTSTRAP_FILE}",
+            "--concurrency",
+            str(CONCURRENCY),
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+        ],
+        "ports": [
+            {"name": "http", "containerPort": names.ROUTER_PORT, "protocol": "TCP"},
+            {"name": "status", "containerPort": names.ROUTER_STATUS_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
+        "lifecycle": {"preStop": {"exec": {"command": _drain_command(drain_seconds)}}},
+        "resources": RESOURCES,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "config", "mountPath": names.ROUTER_CONFIG_DIR, "readOnly": True}],
+    }
+
+
+def _drain_command(drain_seconds: int) -> list[str]:
+    settings = {
+        "PORT": names.ROUTER_ADMIN_PORT,
+        "DRAIN_SECONDS": drain_seconds,
+        "ACTIVE": f"http.{names.STAT_PREFIX}.downstream_rq_active",
+    }
+    assignments = [f"{name}={value}" for name, value in settings.items()]
+    return ["bash", "-c", "\n".join([*assignments, DRAIN_SCRIPT])]
+
+
+def _spreading(endpoint: ModelEndpoint) -> dict[str, Any]:
+    """Spread the pods over zones and nodes where there are several, and run them all the same where not."""
+    selector = {"matchLabels": _selector(endpoint)}
+    other_node = {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
+    return {
+        "topologySpreadConstraints": [
+            {
+                "topologyKey": "topology.kubernetes.io/zone",
+                "maxSkew": 1,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": selector,
+            }
+        ],
+        "affinity": {
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": other_node}]
+            }
+        },
+    }
+
+
+def _metadata(endpoint: ModelEndpoint, name: str) -> dict[str, Any]:
+    return build_metadata(endpoint, name=name, component=names.COMPONENT_ROUTER)
+
+
+def _selector(endpoint: ModelEndpoint) -> dict[str, str]:
+    return selector_labels(endpoint, names.COMPONENT_ROUTER)
