@@ -1,0 +1,142 @@
+"""Reads a router pod's status from Envoy: the versions that it uses, what it refused, and its counters by revision.
+
+Judging them must not be here.
+"""
+
+import http.client
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from pydantic import BaseModel
+
+from modelendpoint_operator import names
+
+_ROUTES = f"http.{names.STAT_PREFIX}.rds.{names.ROUTE_CONFIG_NAME}"
+_LISTENERS = "listener_manager.lds"
+_CLUSTERS = "cluster_manager.cds"
+
+_COUNTERS = {
+    "membership_total": "hosts",
+    "membership_healthy": "healthy_hosts",
+    "upstream_rq_completed": "answers",
+    "upstream_rq_4xx": "answers_4xx",
+    "upstream_rq_5xx": "answers_5xx",
+    "upstream_rq_timeout": "timeouts",
+    "upstream_rq_retry": "retries",
+    "upstream_cx_connect_fail": "failed_connections",
+    "upstream_cx_none_healthy": "without_host",
+    "outlier_detection.ejections_active": "ejected_hosts",
+}
+"""Envoy's counters of a cluster, and the fields of ``ClusterStats`` that hold them."""
+
+_CLUSTER_STAT = re.compile(r"^cluster\..+-r(?P<revision>[0-9]+)\.(?P<counter>[a-z0-9_.]+)$")
+_FILTER = "|".join(
+    [
+        rf"^({_ROUTES}|{_LISTENERS}|{_CLUSTERS})\.(version_text|update_rejected)$",
+        rf"^cluster\..+-r[0-9]+\.({'|'.join(_COUNTERS)})$",
+    ]
+)
+_PATH = "/stats?" + urlencode({"format": "json", "filter": _FILTER})
+
+MAX_BYTES = 1024 * 1024
+"""An answer beyond this is nothing that our router would say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterStats:
+    """What one router pod counted for one revision since the pod started. Counters only grow until it restarts."""
+
+    hosts: int = 0
+    """Pods that DNS tells of."""
+    healthy_hosts: int = 0
+    """Pods that requests are sent to."""
+    ejected_hosts: int = 0
+    """Pods left out for a while because connections to them failed."""
+    answers: int = 0
+    """Requests that were answered, by a model server or by Envoy in its place. A retried one counts once."""
+    answers_4xx: int = 0
+    answers_5xx: int = 0
+    timeouts: int = 0
+    """Requests that the model server did not answer within the endpoint's time limit."""
+    retries: int = 0
+    failed_connections: int = 0
+    without_host: int = 0
+    """Requests for which there was no pod at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterStats:
+    """What one router pod tells about itself. A version is None until Envoy has taken up the first document."""
+
+    route_version: str | None = None
+    listener_version: str | None = None
+    cluster_version: str | None = None
+    rejected_updates: int = 0
+    """Documents that Envoy refused since its start; it goes on with the last good one."""
+    clusters: Mapping[int, ClusterStats] = field(default_factory=dict)
+    """By revision."""
+
+
+class _Stat(BaseModel):
+    name: str = ""
+    value: int | str = 0
+
+
+class _Stats(BaseModel):
+    stats: list[_Stat]
+
+
+class RouterStatusReader:
+    """Asks router pods for their status."""
+
+    def __init__(self, *, port: int = names.ROUTER_STATUS_PORT, timeout_seconds: float = 2.0) -> None:
+        self._port = port
+        self._timeout_seconds = timeout_seconds
+
+    def read(self, address: str) -> RouterStats | None:
+        """Ask the router pod at an IP address. None when it did not answer, or not like one of our routers."""
+        connection = http.client.HTTPConnection(address, self._port, timeout=self._timeout_seconds)
+        try:
+            connection.request("GET", _PATH)
+            response = connection.getresponse()
+            body = response.read(MAX_BYTES + 1)
+            if response.status != http.HTTPStatus.OK or len(body) > MAX_BYTES:
+                return None
+            return parse_stats(json.loads(body))
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+
+
+def parse_stats(document: object) -> RouterStats:
+    """Reduce Envoy's ``/stats?format=json`` to our own types. Raises ``ValueError`` for what is not that."""
+    # Histograms stand in the same list, without a name.
+    stats = {stat.name: stat.value for stat in _Stats.model_validate(document).stats if stat.name}
+    return RouterStats(
+        route_version=_version(stats, _ROUTES),
+        listener_version=_version(stats, _LISTENERS),
+        cluster_version=_version(stats, _CLUSTERS),
+        rejected_updates=sum(_count(stats, f"{source}.update_rejected") for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
+        clusters=_clusters(stats),
+    )
+
+
+def _version(stats: Mapping[str, int | str], source: str) -> str | None:
+    return str(stats.get(f"{source}.version_text", "")) or None
+
+
+def _count(stats: Mapping[str, int | str], name: str) -> int:
+    return int(stats.get(name, 0))
+
+
+def _clusters(stats: Mapping[str, int | str]) -> dict[int, ClusterStats]:
+    counted: dict[int, dict[str, int]] = {}
+    for name in stats:
+        match = _CLUSTER_STAT.match(name)
+        if match and match["counter"] in _COUNTERS:
+            counted.setdefault(int(match["revision"]), {})[_COUNTERS[match["counter"]]] = _count(stats, name)
+    return {revision: ClusterStats(**counters) for revision, counters in counted.items()}
