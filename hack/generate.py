@@ -1,4 +1,4 @@
-"""Write everything that is generated: the CRD, the chart's copy of it, the API reference and the chart's README.
+"""Write everything that is generated: CRD, API reference, the chart's copy and README, Argo CD's settings.
 
 ``python hack/generate.py`` (``make generate``). The contract tests compare what is on disk with `generated_files`.
 """
@@ -14,6 +14,7 @@ from modelendpoint_operator.names import API_VERSION, GROUP, KIND, PLURAL, SHORT
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = Path("charts/modelendpoint")
+ARGOCD = Path("docs/gitops/argocd")
 CRD_FILE = f"{GROUP}_{PLURAL}.yaml"
 
 HEADER = "# Written by `make generate` from operator/modelendpoint_operator/api. Never edit it here.\n"
@@ -27,14 +28,22 @@ def generated_files() -> dict[Path, str]:
         CHART / "files/crds" / CRD_FILE: crd,
         CHART / "README.md": render_chart_readme((ROOT / CHART / "values.yaml").read_text()),
         Path("docs/reference/modelendpoint.md"): render_reference(build_schema()),
+        ARGOCD / "argocd-cm.yaml": render_argocd_settings(ROOT / ARGOCD),
     }
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Writes no anchors: a reader of the CRD should not have to look things up."""
+    """Writes YAML for people: no anchors to look up, and scripts as lines."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_PlainDumper.add_representer(str, _represent_text)
 
 
 def to_yaml(document: Any) -> str:
@@ -187,6 +196,27 @@ def _value_at(values: Any, path: str) -> Any:
     for name in path.split("."):
         values = values[name]
     return values
+
+
+# Argo CD's settings.
+
+
+def render_argocd_settings(folder: Path) -> str:
+    """Render the entries of ConfigMap argocd-cm that teach Argo CD the health and the actions of ModelEndpoint."""
+    actions = {
+        "discovery.lua": (folder / "actions/discovery.lua").read_text(),
+        "definitions": [
+            {"name": name, "action.lua": (folder / "actions" / name / "action.lua").read_text()} for name in ACTIONS
+        ],
+    }
+    settings = {
+        f"resource.customizations.health.{GROUP}_{KIND}": (folder / "health.lua").read_text(),
+        f"resource.customizations.actions.{GROUP}_{KIND}": to_yaml(actions),
+    }
+    return "# Written by `make generate` from the Lua files beside it.\n" + to_yaml({"data": settings})
+
+
+ACTIONS = ("promote", "abort", "retry")
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
