@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from scipy.stats import binom  # type: ignore[import-untyped]
+from scipy.stats import binom
 
 from support import load_run
 from support.load import LoadPlan, Rig

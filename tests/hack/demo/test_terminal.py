@@ -1,0 +1,67 @@
+"""The terminal prints the commands that it runs, and stops when one fails."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from demo.terminal import DemoFailed, Terminal
+
+
+def a_terminal(folder: Path) -> tuple[Terminal, io.StringIO]:
+    out = io.StringIO()
+    return Terminal(environment={"PATH": "/usr/bin:/bin", "WORD": "hello"}, folder=folder, out=out), out
+
+
+def test_a_command_is_shown_run_and_its_answer_printed(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    assert terminal.run('echo "$WORD"; pwd') == f"hello\n{tmp_path}\n"
+    assert out.getvalue() == f'  $ echo "$WORD"; pwd\n  hello\n  {tmp_path}\n'
+
+
+def test_a_failing_command_stops_the_demo_and_is_named(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    with pytest.raises(DemoFailed, match="exit code 3: echo no; exit 3"):
+        terminal.run("echo no; exit 3")
+    assert "no\n" in out.getvalue()
+
+
+def test_a_failure_inside_a_pipe_is_seen(tmp_path: Path) -> None:
+    terminal, _ = a_terminal(tmp_path)
+    with pytest.raises(DemoFailed):
+        terminal.run("false | cat")
+
+
+def test_long_answers_are_shortened_on_the_screen_only(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    assert terminal.run("printf 1234567890", most_characters=4) == "1234567890"
+    assert "1234…\n" in out.getvalue()
+
+
+def test_a_quiet_program_gets_its_input_and_returns_its_output(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    assert terminal.quietly("cat", stdin="abc") == "abc"
+    assert out.getvalue() == ""
+    with pytest.raises(DemoFailed, match="no-such-file"):
+        terminal.quietly("cat", "no-such-file")
+
+
+def test_a_background_command_lives_as_long_as_its_block(tmp_path: Path) -> None:
+    terminal, _ = a_terminal(tmp_path)
+    command = "bash -c 'echo $$ > pid; echo ready; sleep 60'"
+    with terminal.background(command, ready="ready"):
+        pid = int((tmp_path / "pid").read_text())
+        assert Path(f"/proc/{pid}").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_background_command_that_ends_before_it_is_ready_stops_the_demo(tmp_path: Path) -> None:
+    terminal, _ = a_terminal(tmp_path)
+    with pytest.raises(DemoFailed, match="no port"), terminal.background("echo no port", ready="Forwarding"):
+        pass
+
+
+def test_steps_carry_their_number_and_the_time(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    terminal.step(2, 7, "Install the operator")
+    assert out.getvalue() == "\n[2/7] Install the operator  (0:00)\n"
