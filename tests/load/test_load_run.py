@@ -41,7 +41,7 @@ def test_the_pod_gets_the_rig_and_the_plan_and_no_rights() -> None:
 
 
 class RecordedKubectl:
-    """Notes every call and answers ``logs``."""
+    """Notes every call and answers for a pod that has ended."""
 
     def __init__(self, logs: str) -> None:
         self.calls: list[tuple[str, ...]] = []
@@ -49,6 +49,8 @@ class RecordedKubectl:
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
         self.calls.append(arguments)
+        if "get" in arguments:
+            return "Succeeded"
         return self._logs if "logs" in arguments else ""
 
 

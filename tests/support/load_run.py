@@ -5,6 +5,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,24 +67,34 @@ class LoadRun:
         """Let the rig send no more, and return what came of it."""
         signal_rig = "import os, signal; os.kill(1, signal.SIGTERM)"
         self._run("exec", self.name, "--", "python3", "-c", signal_rig)
-        return self.result(timeout_seconds=int(self._plan.timeout_seconds) + 30)
+        return self.result(timeout_seconds=self._plan.timeout_seconds + 30)
 
-    def result(self, *, timeout_seconds: int | None = None) -> LoadResult:
+    def result(self, *, timeout_seconds: float | None = None) -> LoadResult:
         """Wait for the end of the plan, and return what came of it."""
-        seconds = timeout_seconds or int(self._plan.duration_seconds + self._plan.timeout_seconds) + 30
-        self._run("wait", f"pod/{self.name}", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={seconds}s")
+        self._wait_for_the_end(timeout_seconds or self._plan.duration_seconds + self._plan.timeout_seconds + 30)
         for document in reversed(self._documents()):
             if "result" in document:
                 return LoadResult.from_dict(document["result"])
-        raise AssertionError(f"Pod {self.name} in namespace {self._namespace} ended without a result.")
+        raise AssertionError(f"Pod {self.name} in namespace {self._namespace} ended without a result:\n{self._logs()}")
+
+    def _wait_for_the_end(self, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while self._run("get", f"pod/{self.name}", "--output=jsonpath={.status.phase}") not in ("Succeeded", "Failed"):
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"Pod {self.name} in namespace {self._namespace} did not end within {timeout_seconds:.0f} s."
+                )
+            time.sleep(0.5)
 
     def delete(self) -> None:
         """Remove the pod and its ConfigMap, if they are there."""
         self._run("delete", f"pod/{self.name}", f"configmap/{self.name}", "--ignore-not-found", "--grace-period=1")
 
     def _documents(self) -> list[dict[str, Any]]:
-        lines = self._run("logs", self.name).splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return [json.loads(line) for line in self._logs().splitlines() if line.startswith("{")]
+
+    def _logs(self) -> str:
+        return self._run("logs", self.name)
 
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
         return self._kubectl("--namespace", self._namespace, *arguments, stdin=stdin)
