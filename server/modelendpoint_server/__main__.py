@@ -5,7 +5,7 @@ import pkgutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from types import FrameType
 from typing import Any
 
@@ -14,11 +14,13 @@ from granian.server import MPServer
 
 from modelendpoint_server.cgroup import usable_cores
 from modelendpoint_server.errors import InvalidSettings
-from modelendpoint_server.settings import Settings
+from modelendpoint_server.settings import Settings, http_threads
 
 
-def main(environment: Mapping[str, str] = os.environ) -> int:
+def main(environment: MutableMapping[str, str] = os.environ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
+    # NumPy's own thread pool would only take memory here: ONNX Runtime does the arithmetic.
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         settings = Settings.from_environment(environment)
     except InvalidSettings as error:
@@ -30,7 +32,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=settings.http_threads or min(32, max(8, 4 * usable_cores())),
+        blocking_threads=http_threads(settings, usable_cores()),
         backpressure=4096,
         backlog=2048,
         log_level="error",  # type: ignore[arg-type]

@@ -1,28 +1,43 @@
-"""The Flask app of the traffic port."""
+"""The Flask app of the traffic port: routes, errors, the fast path, and the headers that every answer carries."""
+
+import time
 
 from flask import Flask, Response, request
 
+from modelendpoint_server.access_log import AccessLog
+from modelendpoint_server.fast_path import ARRIVED, FastPath
 from modelendpoint_server.routes.errors import register_error_handlers
-from modelendpoint_server.routes.predict import predict_routes
+from modelendpoint_server.routes.models import model_routes
+from modelendpoint_server.routes.predict import PROTOCOL, predict_routes
 from modelendpoint_server.service import Service
 
 
 def create_app(service: Service) -> Flask:
-    """Make the app: routes, errors, and the headers that every answer carries."""
+    """Make the app."""
     app = Flask("modelendpoint_server", static_folder=None)
     app.register_blueprint(predict_routes(service))
+    app.register_blueprint(model_routes(service))
     register_error_handlers(app)
+    access_log = AccessLog(is_on=service.settings.access_log)
+    _watch_requests(app, service, access_log)
+    if service.settings.fast_path:
+        app.wsgi_app = FastPath(app.wsgi_app, service, access_log)  # type: ignore[method-assign]
+    return app
+
+
+def _watch_requests(app: Flask, service: Service, access_log: AccessLog) -> None:
+    """Mark, count and log everything that Flask answers; the fast path does so for itself."""
+
+    @app.before_request
+    def arrive() -> None:
+        request.environ.setdefault(ARRIVED, time.perf_counter())
 
     @app.after_request
-    def identify(response: Response) -> Response:
-        """Say which revision and which bytes made the answer."""
-        response.headers["x-model-revision"] = service.settings.revision
-        if (serving := service.lifecycle.serving) is not None:
-            response.headers["x-model-sha256"] = serving.sha256
-        if (request_id := request.headers.get("x-request-id")) is not None:
-            response.headers["x-request-id"] = request_id
-        if service.lifecycle.draining:
-            response.headers["Connection"] = "close"
+    def leave(response: Response) -> Response:
+        environ = request.environ
+        response.headers.extend(service.identity(environ))
+        seconds = time.perf_counter() - environ.get(ARRIVED, time.perf_counter())
+        service.metrics.count_request(environ.get(PROTOCOL, "other"), response.status_code, seconds)
+        if access_log.is_on:
+            access_log.write(environ, status=response.status_code, seconds=seconds)
         return response
-
-    return app

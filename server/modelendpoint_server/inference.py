@@ -1,12 +1,18 @@
-"""One prediction on arrays: check, run within the deadline, look at the result. No HTTP and no bytes here."""
+"""One prediction on arrays: check, wait for a turn, run within the deadline, look at the result. No HTTP, no bytes."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from modelendpoint_server.errors import InvalidRequest
-from modelendpoint_server.model import Cancel, OnnxModel
-from modelendpoint_server.signature import Signature, Tensor
+import numpy as np
+
+from modelendpoint_server.admission import Admission
+from modelendpoint_server.errors import DeadlineExceeded, InferenceFailed, InvalidRequest
+from modelendpoint_server.metrics import Metrics
+from modelendpoint_server.model import Cancel
+from modelendpoint_server.signature import Signature, Tensor, all_finite
+from modelendpoint_server.watchdog import Watchdog
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,32 +36,89 @@ class Result:
     rows: int
 
 
+class Runner(Protocol):
+    """Computes outputs: a model, or something in front of one."""
+
+    signature: Signature
+
+    def run(self, inputs: Mapping[str, Tensor], *, outputs: Sequence[str], cancel: Cancel) -> list[Any]:
+        """Compute the outputs in the order that they are named in."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a prediction must keep to."""
+
+    max_rows: int
+    allow_non_finite: bool
+    timeout_seconds: float
+
+
 class Predictor:
     """Answers calls with one model."""
 
-    def __init__(self, model: OnnxModel, *, max_rows: int, allow_non_finite: bool) -> None:
-        self._model = model
-        self._max_rows = max_rows
-        self._allow_non_finite = allow_non_finite
-        self.signature: Signature = model.signature
+    def __init__(
+        self, runner: Runner, rules: Rules, *, admission: Admission, watchdog: Watchdog, metrics: Metrics
+    ) -> None:
+        self._runner = runner
+        self._rules = rules
+        self._admission = admission
+        self._watchdog = watchdog
+        self._metrics = metrics
+        self.signature = runner.signature
 
     def predict(self, call: Call) -> Result:
         """Check the call against the signature and run the model."""
         rows = self._check(call.inputs)
         names = call.outputs or self.signature.output_names
-        values = self._model.run(call.inputs, outputs=names, cancel=Cancel())
-        return Result(dict(zip(names, values, strict=True)), rows)
+        arrived = time.monotonic()
+        deadline = arrived + self._rules.timeout_seconds
+        self._admission.enter(deadline=deadline)
+        try:
+            started = time.monotonic()
+            values = self._run(call.inputs, names, deadline)
+            self._metrics.count_run(queued=started - arrived, ran=time.monotonic() - started, rows=rows)
+        finally:
+            self._admission.leave()
+        outputs = dict(zip(names, values, strict=True))
+        self._look_at(outputs)
+        return Result(outputs, rows)
+
+    def _run(self, inputs: Mapping[str, Tensor], names: Sequence[str], deadline: float) -> list[Any]:
+        cancel = Cancel()
+        self._watchdog.watch(cancel, deadline)
+        try:
+            return self._runner.run(inputs, outputs=names, cancel=cancel)
+        except InferenceFailed as error:
+            if not cancel.is_stopped:
+                raise
+            raise DeadlineExceeded(
+                f"The model took longer than {self._rules.timeout_seconds:g} s and was stopped. Send fewer rows, or"
+                " allow more time."
+            ) from error
+        finally:
+            self._watchdog.forget(cancel)
 
     def _check(self, inputs: Mapping[str, Tensor]) -> int:
-        self.signature.check_names(inputs)
+        signature = self.signature
+        signature.check_names(inputs)
         for name, tensor in inputs.items():
-            spec = self.signature.by_name[name]
+            spec = signature.by_name[name]
             spec.check(tensor)
-            if not self._allow_non_finite:
+            if not self._rules.allow_non_finite:
                 spec.check_finite(tensor)
-        rows = self.signature.count_rows(inputs)
-        if rows > self._max_rows:
+        rows = signature.count_rows(inputs)
+        if rows > self._rules.max_rows:
             raise InvalidRequest(
-                f"The request has {rows} rows; at most {self._max_rows} are taken. Send them in several requests."
+                f"The request has {rows} rows; at most {self._rules.max_rows} are taken. Send them in several requests."
             )
         return rows
+
+    def _look_at(self, outputs: Mapping[str, Any]) -> None:
+        """Count what no model should answer with: numbers that are none, and always the same."""
+        for name, value in outputs.items():
+            if isinstance(value, np.ndarray) and value.size:
+                bad = value.dtype.kind == "f" and not all_finite(value)
+                self._metrics.count_output(
+                    name, value.item(0), non_finite=int((~np.isfinite(value)).sum()) if bad else 0
+                )

@@ -11,18 +11,21 @@ import threading
 import time
 from pathlib import Path
 
+from modelendpoint_server.admission import Admission
 from modelendpoint_server.artifact.credentials import read_credentials
 from modelendpoint_server.artifact.download import Artifact, Bounds
 from modelendpoint_server.artifact.fetch import fetch_model
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.artifact.uri import parse_uri
 from modelendpoint_server.errors import DigestMismatch, InferenceFailed, InvalidRequest, ModelError, ModelNotReady
-from modelendpoint_server.inference import Call, Predictor
-from modelendpoint_server.model import OnnxModel, Runtime
+from modelendpoint_server.inference import Call, Predictor, Rules
+from modelendpoint_server.metrics import Metrics
+from modelendpoint_server.model import RUNTIME_VERSION, OnnxModel, Runtime
 from modelendpoint_server.onnx_file import read_opset
 from modelendpoint_server.report import ModelInfo, Report, State, Timings
 from modelendpoint_server.settings import NonFinite, Settings
 from modelendpoint_server.warm_up import made_up_inputs
+from modelendpoint_server.watchdog import Watchdog
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
@@ -40,8 +43,13 @@ class Serving:
 class Lifecycle:
     """Gets the model and keeps what is known about it."""
 
-    def __init__(self, settings: Settings, *, threads: int) -> None:
+    def __init__(
+        self, settings: Settings, *, threads: int, admission: Admission, watchdog: Watchdog, metrics: Metrics
+    ) -> None:
         self._settings = settings
+        self._admission = admission
+        self._watchdog = watchdog
+        self._metrics = metrics
         self._runtime = Runtime(threads=threads, providers=settings.execution_providers)
         self._digest_file = settings.revision_dir / "sha256"
         self._report = Report(state=State.DOWNLOADING, reason="Downloading", message="The model is being fetched.")
@@ -145,9 +153,12 @@ class Lifecycle:
         return artifact
 
     def _predictor(self, model: OnnxModel) -> Predictor:
-        return Predictor(
-            model, max_rows=self._settings.max_rows, allow_non_finite=self._settings.non_finite is NonFinite.ALLOW
+        rules = Rules(
+            max_rows=self._settings.max_rows,
+            allow_non_finite=self._settings.non_finite is NonFinite.ALLOW,
+            timeout_seconds=self._settings.request_timeout_seconds,
         )
+        return Predictor(model, rules, admission=self._admission, watchdog=self._watchdog, metrics=self._metrics)
 
     def _serve(self, artifact: Artifact, model: OnnxModel, predictor: Predictor, timings: Timings) -> None:
         info = ModelInfo(
@@ -159,6 +170,7 @@ class Lifecycle:
             producer=model.producer,
         )
         report = Report(state=State.READY, model=info, signature=model.signature, timings=timings)
+        self._metrics.set_model(_labels(self._settings.name, info), load_seconds=sum(dataclasses.astuple(timings)))
         self.serving = Serving(predictor, report, artifact.sha256)
         _LOG.info("Model is ready", extra={"sha256": artifact.sha256, "uri": info.uri})
 
@@ -185,6 +197,16 @@ def _warm_up(predictor: Predictor) -> None:
         predictor.predict(Call(made_up_inputs(predictor.signature)))
     except (InferenceFailed, InvalidRequest) as error:
         _LOG.warning("The warm-up run with made-up inputs failed: %s", error)
+
+
+def _labels(name: str, info: ModelInfo) -> dict[str, str]:
+    return {
+        "model": name,
+        "version": info.version,
+        "sha256": info.sha256,
+        "opset": str(info.opset or ""),
+        "runtime": f"onnxruntime {RUNTIME_VERSION}",
+    }
 
 
 def _failure(error: ModelError, wait: float) -> Report:

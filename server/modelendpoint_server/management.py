@@ -1,7 +1,7 @@
 """The management port: health, readiness, the report and metrics, on threads of its own beside the traffic."""
 
 import threading
-from wsgiref.types import WSGIApplication
+from typing import TYPE_CHECKING
 
 import orjson
 from flask import Flask, Response
@@ -9,6 +9,9 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from modelendpoint_server.report import State
 from modelendpoint_server.service import Service
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 _IDLE_SECONDS = 10
 
@@ -49,7 +52,7 @@ class _QuietHandler(WSGIRequestHandler):
         """Say nothing: probes come every second."""
 
 
-def serve_management(app: WSGIApplication, *, host: str, port: int) -> BaseWSGIServer:
+def serve_management(app: "WSGIApplication", *, host: str, port: int) -> BaseWSGIServer:
     """Serve the app from background threads."""
     server = make_server(host, port, app, threaded=True, request_handler=_QuietHandler)
     server.daemon_threads = True  # type: ignore[attr-defined]

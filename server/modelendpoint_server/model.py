@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import orjson
 
+from modelendpoint_server.bfloat16 import from_bfloat16, to_bfloat16
 from modelendpoint_server.errors import InferenceFailed, InvalidRequest, ModelInvalid
 from modelendpoint_server.signature import Signature, Tensor, TensorSpec
 
@@ -34,6 +35,8 @@ _DATATYPES = {
     "string": "BYTES",
 }
 _INNERMOST = re.compile(r"tensor\((\w+)\)")
+RUNTIME_VERSION: str = onnxruntime.__version__
+
 _BFLOAT16 = 16
 """Number of the type in ONNX's TensorProto."""
 
@@ -41,13 +44,15 @@ _BFLOAT16 = 16
 class Cancel:
     """One request's handle on its run."""
 
-    __slots__ = ("options",)
+    __slots__ = ("is_stopped", "options")
 
     def __init__(self) -> None:
         self.options = onnxruntime.RunOptions()
+        self.is_stopped = False
 
     def stop(self) -> None:
         """Make the run end with an error as soon as the current operator is done."""
+        self.is_stopped = True
         self.options.terminate = True
 
 
@@ -92,14 +97,14 @@ class OnnxModel:
         """The model's own metadata."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def run(self, inputs: Mapping[str, Tensor], *, outputs: Sequence[str] | None = None, cancel: Cancel) -> list[Any]:
-        """Compute the outputs, in the order of ``outputs`` or the model's own.
+    def run(self, inputs: Mapping[str, Tensor], *, outputs: Sequence[str], cancel: Cancel) -> list[Any]:
+        """Compute the outputs in the order that they are named in.
 
         Raise ``InvalidRequest`` for inputs that ONNX Runtime refuses, ``InferenceFailed`` when the model fails.
         """
         try:
             if self._needs_values:
-                return self._run_values(inputs, outputs or self.signature.output_names, cancel)
+                return self._run_values(inputs, outputs, cancel)
             return self._session.run(outputs, inputs, cancel.options)  # type: ignore[no-any-return]
         except Exception as error:
             raise _run_error(error) from error
@@ -114,18 +119,6 @@ class OnnxModel:
         if name not in self._raw_inputs:
             return onnxruntime.OrtValue.ortvalue_from_numpy(tensor)
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(to_bfloat16(tensor), _BFLOAT16)
-
-
-def to_bfloat16(tensor: Tensor) -> Tensor:
-    """Round float32 values to bfloat16 (to nearest, ties to even) and return the bits as uint16."""
-    bits = np.ascontiguousarray(tensor, dtype=np.float32).view(np.uint32)
-    rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(tensor), np.uint16(0x7FC0), rounded)
-
-
-def from_bfloat16(bits: Tensor) -> Tensor:
-    """Widen bfloat16 bits to float32; exact."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _from_value(value: onnxruntime.OrtValue) -> Any:

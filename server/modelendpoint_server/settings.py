@@ -107,6 +107,11 @@ class Settings:
     )
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     log_format: LogFormat = _setting(LogFormat.JSON, "`json` or `text`.")
+    gzip_min_bytes: int = _setting(
+        65536, "Answers from this size on are compressed for clients that accept gzip; 0: never."
+    )
+    vertex_predict_route: str = _setting("", "One more path for predictions; also taken from `AIP_PREDICT_ROUTE`.")
+    vertex_health_route: str = _setting("", "One more path for health; also taken from `AIP_HEALTH_ROUTE`.")
     access_log: bool = _setting(False, "Log one line for each request, without payloads.")
 
     @classmethod
@@ -126,7 +131,12 @@ class Settings:
 
 def _vertex(environment: Mapping[str, str]) -> dict[str, str]:
     """Take what a Vertex AI custom container is told, unless our own variables say otherwise."""
-    taken = {"AIP_HTTP_PORT": "PORT", "AIP_STORAGE_URI": "MODEL_URI"}
+    taken = {
+        "AIP_HTTP_PORT": "PORT",
+        "AIP_STORAGE_URI": "MODEL_URI",
+        "AIP_PREDICT_ROUTE": "VERTEX_PREDICT_ROUTE",
+        "AIP_HEALTH_ROUTE": "VERTEX_HEALTH_ROUTE",
+    }
     return {PREFIX + ours: environment[theirs] for theirs, ours in taken.items() if environment.get(theirs)}
 
 
@@ -171,3 +181,8 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default}`" if default != "" else "empty"
+
+
+def http_threads(settings: Settings, cores: int) -> int:
+    """Return the number of threads that take requests."""
+    return settings.http_threads or min(32, max(8, 4 * cores))

@@ -37,6 +37,16 @@ NUMPY_TYPES: dict[str, np.dtype[Any]] = {
 """The protocol's datatypes and the arrays they live in here. NumPy has no bfloat16: its values are kept as float32."""
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Tell whether no value of a float array is NaN or infinite."""
+    if tensor.dtype.itemsize >= 4 and tensor.flags.c_contiguous:
+        # Half the time of looking at each value; a sum of squares that overflows is looked at again.
+        flat = tensor.reshape(-1)
+        if math.isfinite(np.vdot(flat, flat)):
+            return True
+    return bool(np.isfinite(tensor).all())
+
+
 @dataclasses.dataclass(frozen=True)
 class TensorSpec:
     """Name, datatype and shape of one input or output."""
@@ -98,7 +108,7 @@ class TensorSpec:
 
     def check_finite(self, tensor: Tensor) -> None:
         """Raise ``InvalidRequest`` for the first value that is NaN or infinite."""
-        if self.is_float and not np.isfinite(tensor).all():
+        if self.is_float and not all_finite(tensor):
             where = np.argwhere(~np.isfinite(tensor))[0].tolist()
             raise InvalidRequest(
                 f"Input {self.name!r} has {tensor[tuple(where)]} at {where}; only finite numbers are taken"

@@ -2,28 +2,58 @@
 
 import signal
 import sys
-from wsgiref.types import WSGIApplication
+from typing import TYPE_CHECKING
 
+from modelendpoint_server.admission import Admission
 from modelendpoint_server.app import create_app
-from modelendpoint_server.cgroup import usable_cores
+from modelendpoint_server.cgroup import memory_limit, usable_cores
 from modelendpoint_server.lifecycle import Lifecycle
 from modelendpoint_server.logs import set_up_logging
 from modelendpoint_server.management import create_management_app, serve_management
+from modelendpoint_server.memory_cap import cap_memory
 from modelendpoint_server.metrics import Metrics
 from modelendpoint_server.service import Service
-from modelendpoint_server.settings import Settings
+from modelendpoint_server.settings import Settings, http_threads
+from modelendpoint_server.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 _SWITCH_SECONDS = 0.0005
 """How soon a thread that is back from ONNX Runtime gets the interpreter; the default of 5 ms costs ten times here."""
+_LEAST_PLACES = 2
+_BODIES_SHARE = 8
+"""One part in so many of the memory limit is for request bodies: decoded, one takes about four times its size."""
+_BODY_BUDGET_WITHOUT_LIMIT = 512 * 2**20
 
 
-def load_worker(settings: Settings) -> WSGIApplication:
+def load_worker(settings: Settings) -> "WSGIApplication":
     """Start getting the model, open the management port, and return the app of the traffic port."""
     set_up_logging(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    lifecycle = Lifecycle(settings, threads=settings.intra_op_threads or usable_cores())
-    service = Service(settings, lifecycle, Metrics())
-    signal.signal(signal.SIGUSR1, lambda signum, frame: lifecycle.drain())
-    lifecycle.start()
+    limit = memory_limit()
+    if limit is not None:
+        cap_memory(limit - settings.memory_reserve_bytes)
+    service = build_service(settings, cores=usable_cores(), memory=limit)
+    signal.signal(signal.SIGUSR1, lambda signum, frame: service.lifecycle.drain())
+    service.lifecycle.start()
     serve_management(create_management_app(service), host=settings.host, port=settings.management_port)
     return create_app(service)
+
+
+def build_service(settings: Settings, *, cores: int, memory: int | None) -> Service:
+    """Put the parts together; nothing but the watchdog runs yet."""
+    watchdog = Watchdog()
+    watchdog.start()
+    places = settings.max_concurrency or max(_LEAST_PLACES, cores)
+    most_waiting = settings.max_waiting or max(1, http_threads(settings, cores) - places - 1)
+    metrics = Metrics(endpoint=settings.name, revision=settings.revision)
+    lifecycle = Lifecycle(
+        settings,
+        threads=settings.intra_op_threads or cores,
+        admission=Admission(places=places, most_waiting=most_waiting),
+        watchdog=watchdog,
+        metrics=metrics,
+    )
+    budget = memory // _BODIES_SHARE if memory else _BODY_BUDGET_WITHOUT_LIMIT
+    return Service(settings, lifecycle, metrics=metrics, body_budget=max(budget, settings.max_body_bytes))

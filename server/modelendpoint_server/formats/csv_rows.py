@@ -2,31 +2,48 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from modelendpoint_server.errors import InvalidRequest
-from modelendpoint_server.formats import table
+import orjson
+
+from modelendpoint_server.errors import InvalidRequest, NotAcceptable
+from modelendpoint_server.formats import json_body, quick, table
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.inference import Call, Result
 from modelendpoint_server.signature import Signature, TensorSpec
 
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
+_LONGEST_NUMBER = 400
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
 
 def decode(body: bytes, signature: Signature, limits: Limits, *, header: bool | None = None) -> Call:
     """Decode rows; ``header`` is what the content type says, ``None``: the first line is one if it is no data."""
+    spec = signature.only_input
+    if header is not True and spec is not None and (tensor := quick.matrix_of_lines(body, spec)) is not None:
+        return Call({spec.name: tensor})
     rows = _read(body)
-    specs = _column_specs(signature)
     columns = None
-    if rows and (header or (header is None and _is_header(rows[0], specs))):
+    if rows and (header or (header is None and _is_header(rows[0], _specs(None, len(rows[0]), signature)))):
         columns, rows = [name.strip() for name in rows[0]], rows[1:]
     limits.check_rows(len(rows))
-    names = columns if columns is not None and table.known_columns(signature) else None
-    by_position = [_spec_at(specs, names, index, signature) for index in range(len(rows[0]) if rows else 0)]
-    cells = [
-        [_cell(text, by_position[min(i, len(by_position) - 1)], number, i, limits) for i, text in enumerate(row)]
-        for number, row in enumerate(rows)
-    ]
+    cells = [_cells(number, row, _specs(columns, len(row), signature), limits) for number, row in enumerate(rows)]
     return Call(table.to_inputs(cells, signature, columns=columns, null_is_nan=limits.null_is_nan))
+
+
+def encode(result: Result, *, header: bool = True) -> bytes:
+    """Write one line a row, one column a value; a wide output's columns are numbered from 0."""
+    columns: dict[str, list[Any]] = {}
+    for name, value in result.outputs.items():
+        columns.update(_columns(name, value, result.rows))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    if header:
+        writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return out.getvalue().encode("utf-8", "replace")
 
 
 def _read(body: bytes) -> list[list[str]]:
@@ -40,73 +57,59 @@ def _read(body: bytes) -> list[list[str]]:
         raise InvalidRequest(f"The body is not CSV as of RFC 4180: {error}.") from error
 
 
-def _column_specs(signature: Signature) -> Sequence[TensorSpec]:
-    if table.takes_columns(signature):
-        return signature.inputs
-    return (table.the_only_input(signature),)
-
-
-def _spec_at(specs: Sequence[TensorSpec], names: Sequence[str] | None, index: int, signature: Signature) -> TensorSpec:
-    if names is not None and index < len(names):
-        return signature.by_name.get(names[index], specs[0])
-    return specs[min(index, len(specs) - 1)]
+def _specs(columns: Sequence[str] | None, width: int, signature: Signature) -> list[TensorSpec]:
+    """Find the tensor that each column of a line belongs to."""
+    if not table.takes_columns(signature):
+        return [table.the_only_input(signature)] * width
+    if columns is not None:
+        # Unknown names are refused later, with all their company.
+        return [signature.by_name.get(name, signature.inputs[0]) for name in columns[:width]]
+    return [signature.inputs[min(index, len(signature.inputs) - 1)] for index in range(width)]
 
 
 def _is_header(row: list[str], specs: Sequence[TensorSpec]) -> bool:
-    """A first line is a header when no cell of a numeric column is a number."""
-    numeric = [text for index, text in enumerate(row) if specs[min(index, len(specs) - 1)].datatype != "BYTES"]
-    return bool(numeric) and not any(_is_number(text) for text in numeric)
+    """Take a first line for a header when no cell of a column of numbers is one."""
+    cells = [text.strip() for text, spec in zip(row, specs, strict=True) if spec.datatype != "BYTES"]
+    return bool(cells) and not any(_is_data(text) for text in cells)
 
 
-def _is_number(text: str) -> bool:
-    if not text.strip() or text.strip().lower() in ("true", "false"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _is_data(text: str) -> bool:
+    return not text or text.lower() in _BOOLEANS or _NUMBER.fullmatch(text) is not None
 
 
-def _cell(text: str, spec: TensorSpec, row: int, column: int, limits: Limits) -> Any:
+def _cells(number: int, row: list[str], specs: list[TensorSpec], limits: Limits) -> list[Any]:
+    # A row that is too long is reported with its length; its surplus cells belong to nothing.
+    return [
+        _cell(text, spec, f"Row {number}, column {column}", limits)
+        for column, (text, spec) in enumerate(zip(row, specs, strict=False))
+    ] + row[len(specs) :]
+
+
+def _cell(text: str, spec: TensorSpec, place: str, limits: Limits) -> Any:
     kind = spec.dtype.kind
     if kind == "O":
         return text
-    stripped = text.strip()
-    if not stripped and kind == "f" and limits.null_is_nan:
+    text = text.strip()
+    if not text and kind == "f" and limits.null_is_nan:
         return None
-    if kind == "b" and stripped.lower() in ("true", "false", "0", "1"):
-        return stripped.lower() in ("true", "1")
-    try:
-        return int(stripped) if kind in "iu" else float(stripped)
-    except ValueError as error:
-        shown = stripped if len(stripped) <= 40 else f"{stripped[:40]}…"
-        raise InvalidRequest(
-            f"Row {row}, column {column} is {shown!r}; input {spec.name!r} takes {spec.datatype}.", field=spec.name
-        ) from error
-
-
-def encode(result: Result, *, header: bool = True) -> str:
-    """Write one line a row, one column a value; a wide output's columns are numbered from 0."""
-    columns: dict[str, list[Any]] = {}
-    for name, value in result.outputs.items():
-        columns.update(_columns(name, value, result.rows))
-    out = io.StringIO()
-    writer = csv.writer(out)
-    if header:
-        writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return out.getvalue()
+    if kind == "b" and text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    if kind in "iuf" and len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):
+        return int(text) if kind in "iu" and text.lstrip("+-").isdigit() else float(text)
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    raise InvalidRequest(f"{place} is {shown!r}; input {spec.name!r} takes {spec.datatype}.", field=spec.name)
 
 
 def _columns(name: str, value: Any, rows: int) -> dict[str, list[Any]]:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return {f"{name}_{key}": [row.get(key) for row in value] for key in value[0]}
-    flat = value if isinstance(value, list) else value.reshape(rows, -1) if value.shape[:1] == (rows,) else None
-    if flat is None:
-        raise InvalidRequest(f"Output {name!r} has no rows, so it can't be CSV. Accept application/json instead.")
-    if isinstance(flat, list):
-        return {name: flat}
-    if flat.shape[1] == 1:
-        return {name: flat[:, 0].tolist()}
-    return {f"{name}_{index}": flat[:, index].tolist() for index in range(flat.shape[1])}
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            return {f"{name}_{key}": [row.get(key) for row in value] for key in value[0]}
+        return {name: value}
+    if not hasattr(value, "shape") or value.shape[:1] != (rows,):
+        raise NotAcceptable(
+            f"Output {name!r} has no rows, so it can't be CSV. Accept application/json.", field="accept"
+        )
+    flat = value.reshape(rows, -1)
+    # By way of JSON a float32 gets its shortest text, not the 17 digits of the double that holds it.
+    cells = orjson.loads(json_body.dump(flat.T))
+    return {name: cells[0]} if len(cells) == 1 else {f"{name}_{index}": column for index, column in enumerate(cells)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelendpoint_server.errors import InvalidRequest
-from modelendpoint_server.formats import json_body, table
+from modelendpoint_server.formats import json_body, quick, table
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.formats.values import to_tensor
 from modelendpoint_server.inference import Call, Result
@@ -19,6 +19,9 @@ IGNORED = frozenset({"signature_name", "params", "parameters", "id", "columns", 
 
 def decode(body: bytes, signature: Signature, limits: Limits) -> Call:
     """Decode a request; raise ``InvalidRequest``."""
+    spec = signature.only_input
+    if spec is not None and (tensor := quick.instances(body, spec)) is not None:
+        return Call({spec.name: tensor})
     document = json_body.parse_object(body, max_nesting=limits.max_nesting)
     form = _form(document)
     inputs = _DECODERS[form](document[form], signature, limits)
