@@ -29,6 +29,10 @@ MOST_DIFFERENCE = 1e-5
 """scikit-learn computes in 64 bits, the ONNX model in 32; probabilities may differ by this."""
 
 
+Answers = tuple[Sequence[int], Sequence[Sequence[float]]]
+"""Labels and probabilities of all rows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
     """Rows that no model was trained on."""
@@ -140,13 +144,13 @@ def run_onnx(model: bytes, rows: Sequence[Sequence[float]]) -> list[list[float]]
     return [[float(label), *map(float, row)] for label, row in zip(labels, probabilities, strict=True)]
 
 
-def read_json(body: str) -> tuple[list[int], list[list[float]]]:
+def read_json(body: str) -> Answers:
     """Read labels and probabilities from a JSON answer."""
     predictions = json.loads(body)["predictions"]
     return [row["label"] for row in predictions], [row["probabilities"] for row in predictions]
 
 
-def read_csv(body: str) -> tuple[list[int], list[list[float]]]:
+def read_csv(body: str) -> Answers:
     """Read labels and probabilities from a CSV answer."""
     rows = list(csv.DictReader(io.StringIO(body)))
     return (
@@ -155,7 +159,7 @@ def read_csv(body: str) -> tuple[list[int], list[list[float]]]:
     )
 
 
-def compare(answer: tuple[Sequence[int], Sequence[Sequence[float]]], version: Version) -> Comparison:
+def compare(answer: Answers, version: Version) -> Comparison:
     """Compare an answer for all held-out rows with scikit-learn's own. A missing row counts as unequal."""
     labels, probabilities = answer
     expected = np.asarray(version.probabilities)

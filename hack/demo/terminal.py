@@ -81,6 +81,12 @@ class Terminal:
             raise DemoFailed(f"The command failed with exit code {process.returncode}: {command}")
         return said
 
+    def export(self, name: str, value: str) -> str:
+        """Print an ``export`` of a value that the shell works out, and keep it for all later commands."""
+        self._show(f'export {name}="{value}"')
+        self.environment[name] = self.quietly("bash", "-c", f'printf %s "{value}"')
+        return self.environment[name]
+
     def quietly(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a program that a person need not see, and return what it printed."""
         done = subprocess.run(

@@ -38,6 +38,13 @@ def test_long_answers_are_shortened_on_the_screen_only(tmp_path: Path) -> None:
     assert "1234…\n" in out.getvalue()
 
 
+def test_an_export_is_there_for_later_commands(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    assert terminal.export("GREETING", "$(echo $WORD) world") == "hello world"
+    assert terminal.run("echo $GREETING") == "hello world\n"
+    assert '$ export GREETING="$(echo $WORD) world"' in out.getvalue()
+
+
 def test_a_quiet_program_gets_its_input_and_returns_its_output(tmp_path: Path) -> None:
     terminal, out = a_terminal(tmp_path)
     assert terminal.quietly("cat", stdin="abc") == "abc"
