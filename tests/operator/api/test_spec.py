@@ -1,6 +1,5 @@
 """The models and the CRD agree: what the API server lets through parses, and what it refuses does not."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -12,53 +11,7 @@ from pydantic import ValidationError
 
 from modelendpoint_operator.api.crd import build_schema, schema_at
 from modelendpoint_operator.api.spec import ModelEndpointSpec
-
-
-def as_json_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Read a part of the CRD as the API server does: strict about fields, a pattern ends where the text ends."""
-    plain = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes-") and key != "default"}
-    if "pattern" in plain:
-        plain["pattern"] = plain["pattern"].removesuffix("$") + r"\Z"  # in Python, `$` matches before a line feed, too
-    if "items" in plain:
-        plain["items"] = as_json_schema(plain["items"])
-    if "properties" in plain:
-        plain["properties"] = {name: as_json_schema(part) for name, part in plain["properties"].items()}
-        plain["additionalProperties"] = False
-    return plain
-
-
-def valid_values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Generate every kind of value that a part of the schema accepts."""
-    if "anyOf" in schema:  # a quantity
-        return st.integers(schema["minimum"], 10**9) | valid_texts(schema)
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
-    return VALUES[schema["type"]](schema)
-
-
-def valid_texts(schema: dict[str, Any]) -> st.SearchStrategy[str]:
-    shortest, longest = schema["minLength"], schema["maxLength"]
-    if "pattern" not in schema:
-        return st.text(min_size=shortest, max_size=longest)
-    return st.from_regex(schema["pattern"]).filter(lambda text: shortest <= len(text) <= longest)
-
-
-def valid_objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    fields = {name: valid_values(part) for name, part in schema["properties"].items()}
-    required = schema.get("required", [])
-    return st.fixed_dictionaries(
-        {name: fields[name] for name in required},
-        optional={name: field for name, field in fields.items() if name not in required},
-    )
-
-
-VALUES: dict[str, Callable[[dict[str, Any]], st.SearchStrategy[Any]]] = {
-    "boolean": lambda _: st.booleans(),
-    "integer": lambda schema: st.integers(schema["minimum"], schema["maximum"]),
-    "string": valid_texts,
-    "array": lambda schema: st.lists(valid_values(schema["items"]), max_size=5),
-    "object": valid_objects,
-}
+from support.schemas import as_json_schema, valid_values
 
 SPEC = as_json_schema(schema_at(build_schema(), "spec"))
 VALIDATOR = jsonschema.Draft202012Validator(SPEC)
