@@ -93,7 +93,7 @@ class Lifecycle:
         failures = 0
         while not self._stop.is_set() and self.serving is None:
             try:
-                self._get_ready()
+                self.get_ready()
                 return
             except ModelError as error:
                 failures += 1
@@ -105,7 +105,8 @@ class Lifecycle:
                 # Jitter, so that the pods of a revision do not come back to the store all at once.
                 self._stop.wait(wait * random.uniform(0.8, 1.0))
 
-    def _get_ready(self) -> None:
+    def get_ready(self) -> None:
+        """Walk from the URI to a served model once; raise the ``ModelError`` that stands in the way."""
         started = time.monotonic()
         self._report = Report(state=State.DOWNLOADING, reason="Downloading", message=f"Fetching {self._shown_uri()}.")
         artifact = self._fetch()

@@ -75,7 +75,9 @@ class Settings:
         0, "Most predictions that run at the same time; 0: the number of cores that the container may use, at least 2."
     )
     max_waiting: int = _setting(
-        0, "Most requests that wait for one of these places before new ones get 503; 0: what the threads allow."
+        0,
+        "Most requests that wait for one of these places before new ones get 503; 0: all of the server's threads, so"
+        " that none is turned away and connections wait their turn.",
     )
     request_timeout_seconds: float = _setting(
         60.0, "Longest time for one prediction, waiting included; then it is stopped and answered 504."

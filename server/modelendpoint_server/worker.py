@@ -46,7 +46,7 @@ def build_service(settings: Settings, *, cores: int, memory: int | None) -> Serv
     watchdog = Watchdog()
     watchdog.start()
     places = settings.max_concurrency or max(_LEAST_PLACES, cores)
-    most_waiting = settings.max_waiting or max(1, http_threads(settings, cores) - places - 1)
+    most_waiting = settings.max_waiting or http_threads(settings, cores)
     metrics = Metrics(endpoint=settings.name, revision=settings.revision)
     lifecycle = Lifecycle(
         settings,
