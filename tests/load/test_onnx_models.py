@@ -1,5 +1,7 @@
 """The tiny models compute what their oracle says, and the broken ones are broken."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -44,3 +46,11 @@ def test_a_constant_model_ignores_its_input() -> None:
 def test_broken_bytes_do_not_load(data: bytes) -> None:
     with pytest.raises(Exception, match=r"(?i)(protobuf|invalid|fail)"):
         ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+
+
+def test_the_example_holds_the_model_that_its_page_describes() -> None:
+    example = Path(__file__).parents[2] / "examples" / "02-model-in-a-configmap"
+    model = onnx_models.linear_model([0.5, -1.5, 2.0], intercept=1.0)
+    assert (example / "model.onnx").read_bytes() == model.data
+    assert f"sha256: {model.sha256}" in (example / "endpoint.yaml").read_text()
+    assert model.expected([[1, 2, 3]]) == [[4.5]]

@@ -3,8 +3,9 @@
 Also bytes that are no model. No ONNX Runtime here: an oracle must not be the thing that it judges.
 """
 
+import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +112,11 @@ def corrupt(model: TinyModel) -> bytes:
 def truncated(model: TinyModel) -> bytes:
     """Leave out the second half of the bytes, as an upload that broke off does."""
     return model.data[: len(model.data) // 2]
+
+
+def as_config_map_data(files: Mapping[str, TinyModel]) -> dict[str, str]:
+    """Encode models for the ``binaryData`` of a ConfigMap."""
+    return {key: base64.b64encode(model.data).decode() for key, model in files.items()}
 
 
 NO_MODEL = b"<html><body>Sign in to download this file.</body></html>"
