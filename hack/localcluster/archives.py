@@ -1,0 +1,70 @@
+"""Image archives in the OCI layout: build one around a static binary, read which image one holds."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def build_scratch_archive(
+    reference: str, files: Mapping[str, bytes], entrypoint: Sequence[str], *, machine: str = "x86_64", user: str = ""
+) -> bytes:
+    """Build the archive of an image that holds nothing but these programs. The same input gives the same bytes."""
+    layer = gzip.compress(plain := _tar(files, mode=0o755), mtime=0)
+    config = _json(
+        {
+            "architecture": ARCHITECTURES[machine],
+            "os": "linux",
+            "config": {"Entrypoint": list(entrypoint), **({"User": user} if user else {})},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
+        }
+    )
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": _descriptor("application/vnd.oci.image.config.v1+json", config),
+            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer)],
+        }
+    )
+    named = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest)
+    named["annotations"] = {"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": reference}
+    blobs = {f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}": blob for blob in (layer, config, manifest)}
+    index = _json({"schemaVersion": 2, "manifests": [named]})
+    return _tar({"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": index, **blobs}, mode=0o644)
+
+
+def read_digest(archive: Path) -> str:
+    """Return the digest by which containerd knows the image of an archive."""
+    with tarfile.open(archive) as tar:
+        index = tar.extractfile("index.json")
+        assert index is not None
+        return str(json.load(index)["manifests"][0]["digest"])
+
+
+def _tar(files: Mapping[str, bytes], *, mode: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), mode
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": _digest(blob), "size": len(blob)}
+
+
+def _digest(blob: bytes) -> str:
+    return f"sha256:{hashlib.sha256(blob).hexdigest()}"
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, sort_keys=True).encode()

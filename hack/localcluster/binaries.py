@@ -1,0 +1,177 @@
+"""The tools that are built from Go modules: which, how, and their cache by version.
+
+Every tool has a module of its own in ``hack/tools``. Its ``go.mod`` says the version, its ``go.sum`` pins every byte.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localcluster.commands import ClusterError, locked, say
+from localcluster.folders import TOOLS, Cache
+from localcluster.golang import find_go
+
+FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
+PROGRESS_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A Go module in ``hack/tools``, and the binaries that come from it."""
+
+    name: str
+    module: str
+    """The module whose version is the binaries' version; empty for our own code, which has version 1."""
+    packages: Mapping[str, str]
+    """Binary → package."""
+    version_variables: tuple[str, ...] = field(default=())
+    """Variables that the linker sets to the version, without which the binary calls itself v0.0.0."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its ``go.mod`` is."""
+        return TOOLS / self.name
+
+    @property
+    def version(self) -> str:
+        """The version as ``go.mod`` has it, without the v."""
+        return find_version((self.folder / "go.mod").read_text(), self.module) if self.module else "1"
+
+    @property
+    def linker_flags(self) -> str:
+        """Leave debug tables out, and set the version."""
+        return " ".join(["-s -w", *(f"-X {name}=v{self.version}" for name in self.version_variables)])
+
+
+KUBERNETES = Source(
+    name="kubernetes",
+    module="k8s.io/kubernetes",
+    packages={
+        name: f"k8s.io/kubernetes/cmd/{name}"
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+    },
+    version_variables=("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+)
+KUBECTL = Source(
+    name="kubernetes",
+    module=KUBERNETES.module,
+    packages={"kubectl": KUBERNETES.packages["kubectl"]},
+    version_variables=KUBERNETES.version_variables,
+)
+ETCD = Source(name="etcd", module="go.etcd.io/etcd/server/v3", packages={"etcd": "go.etcd.io/etcd/server/v3"})
+COREDNS = Source(name="coredns", module="github.com/coredns/coredns", packages={"coredns": "."})
+PAUSE = Source(name="pause", module="", packages={"pause": "."})
+HELM = Source(name="helm", module="helm.sh/helm/v3", packages={"helm": "helm.sh/helm/v3/cmd/helm"})
+VERSITYGW = Source(
+    name="versitygw",
+    module="github.com/versity/versitygw",
+    packages={"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+)
+NODE = (KUBERNETES, ETCD, COREDNS, PAUSE)
+"""What a node of our own runs."""
+PEOPLE = (KUBECTL, HELM)
+"""What people and tests use on any cluster."""
+
+
+def find_version(go_mod: str, module: str) -> str:
+    """Read a required version from the text of a ``go.mod``."""
+    found = re.search(rf"^(?:require)?\s+{re.escape(module)} v(\S+)", go_mod, re.MULTILINE)
+    if not found:
+        raise ClusterError(f"go.mod does not require {module}")
+    return found[1]
+
+
+def build_key(files: Mapping[str, bytes], linker_flags: str) -> str:
+    """Derive what a build depends on beside the version: a change of it means building again."""
+    digest = hashlib.sha256(" ".join([*FLAGS, linker_flags]).encode())
+    for name in sorted(files):
+        digest.update(f"\n{name} {hashlib.sha256(files[name]).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def ensure_binaries(cache: Cache, sources: Iterable[Source]) -> None:
+    """Build what the cache does not have."""
+    with locked(cache.bin / ".lock"):
+        for source in sources:
+            key = _key(source)
+            names = [name for name in source.packages if not _is_cached(cache, source, name, key)]
+            if names:
+                _build(cache, source, names, key)
+
+
+def binary(cache: Cache, source: Source, name: str) -> Path:
+    """Where a built binary is."""
+    return cache.bin / f"{name}-{source.version}" / name
+
+
+def _key(source: Source) -> str:
+    files = {path.name: path.read_bytes() for path in source.folder.iterdir() if path.suffix in (".mod", ".sum", ".go")}
+    return build_key(files, source.linker_flags)
+
+
+def _is_cached(cache: Cache, source: Source, name: str, key: str) -> bool:
+    path = binary(cache, source, name)
+    stamp = path.with_name("build-key")
+    return path.exists() and stamp.exists() and stamp.read_text() == key and (cache.bin / name).exists()
+
+
+def _build(cache: Cache, source: Source, names: list[str], key: str) -> None:
+    """Build into a folder beside, then move each binary to its place whole."""
+    go = find_go(cache)
+    beside = cache.bin / f".{source.name}.new"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    say(f"building {', '.join(names)} {source.version} (once; kept in {cache.bin})")
+    started = time.monotonic()
+    packages = [source.packages[name] for name in names]
+    target = str(beside / names[0]) if len(names) == 1 else f"{beside}/"
+    command = [str(go), "build", "-v", *FLAGS, "-ldflags", source.linker_flags, "-o", target, *packages]
+    _run_build(command, source.folder)
+    for name in names:
+        _keep(cache, beside / name, binary(cache, source, name), key)
+    shutil.rmtree(beside)
+    say(f"  built in {time.monotonic() - started:.0f} s")
+
+
+def _keep(cache: Cache, built: Path, path: Path, key: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    built.replace(path)
+    path.with_name("build-key").write_text(key)
+    link = cache.bin / f".{path.name}.link"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path.relative_to(cache.bin))
+    link.replace(cache.bin / path.name)
+
+
+def _run_build(command: list[str], folder: Path) -> None:
+    """Run ``go build -v``, which names every package that it compiles, and say now and then how far it is."""
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    assert process.stderr is not None
+    reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
+    reader.start()
+    started = time.monotonic()
+    while _is_running(process):
+        compiled = [line for line in lines if not line.startswith("go: ")]
+        doing = f"{len(compiled)} packages compiled" if compiled else f"{len(lines)} modules downloaded"
+        say(f"  {time.monotonic() - started:4.0f} s, {doing}")
+    reader.join()
+    if process.returncode:
+        raise ClusterError(f"`{' '.join(command)}` failed in {folder}:\n{''.join(lines[-30:])}")
+
+
+def _is_running(process: subprocess.Popen[str]) -> bool:
+    """Wait for the next moment to say something; say whether there is still something to wait for."""
+    try:
+        process.wait(PROGRESS_SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
