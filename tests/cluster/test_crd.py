@@ -15,7 +15,8 @@ import yaml
 from modelendpoint_operator.api.crd import COLUMNS, RULES, WIDE_COLUMNS
 from modelendpoint_operator.names import API_VERSION, KIND
 from support.cluster import REPOSITORY, Cluster, CommandFailed
-from support.helm import of_kind, render_chart
+from support.helm import NAMESPACE as SYSTEM
+from support.helm import RELEASE, of_kind, render_chart
 
 pytestmark = pytest.mark.cluster
 
@@ -28,6 +29,10 @@ def crd(cluster: Cluster) -> Iterator[None]:
     """Install the CRD as a user without Helm does, by a plain client-side apply, and make a namespace of our own."""
     cluster.kubectl("apply", "-f", CRD)
     cluster.kubectl("wait", "--for=condition=Established", "-f", CRD)
+    # Let a release that comes later adopt it: Helm touches nothing that it does not know as its own.
+    cluster.kubectl("label", "-f", CRD, "app.kubernetes.io/managed-by=Helm", "--overwrite")
+    owner = (f"meta.helm.sh/release-name={RELEASE}", f"meta.helm.sh/release-namespace={SYSTEM}")
+    cluster.kubectl("annotate", "-f", CRD, *owner, "--overwrite")
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
     cluster.kubectl("create", "namespace", NAMESPACE)
     yield

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 CHART = Path(__file__).resolve().parents[2] / "charts/modelendpoint"
+RELEASE = "modelendpoint"
 NAMESPACE = "modelendpoint-system"
 
 Manifest = dict[str, Any]
@@ -34,7 +35,7 @@ def run_helm(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[s
     )
 
 
-def render_chart(values: Manifest | None = None, *, release: str = "modelendpoint") -> list[Manifest]:
+def render_chart(values: Manifest | None = None, *, release: str = RELEASE) -> list[Manifest]:
     """Render all objects of the chart with these values."""
     arguments = ("template", release, str(CHART), "--namespace", NAMESPACE, "--kube-version", "1.30.0", "--values", "-")
     done = run_helm(*arguments, stdin=yaml.safe_dump(values or {}))
