@@ -35,7 +35,7 @@ _COUNTERS = {
 _CLUSTER_STAT = re.compile(r"^cluster\..+-r(?P<revision>[0-9]+)\.(?P<counter>[a-z0-9_.]+)$")
 _FILTER = "|".join(
     [
-        rf"^({_ROUTES}|{_LISTENERS}|{_CLUSTERS})\.(version_text|update_rejected)$",
+        rf"^({_ROUTES}|{_LISTENERS}|{_CLUSTERS})\.(version_text|update_rejected|update_failure)$",
         rf"^cluster\..+-r[0-9]+\.({'|'.join(_COUNTERS)})$",
     ]
 )
@@ -120,13 +120,18 @@ def parse_stats(document: object) -> RouterStats:
         route_version=_version(stats, _ROUTES),
         listener_version=_version(stats, _LISTENERS),
         cluster_version=_version(stats, _CLUSTERS),
-        rejected_updates=sum(_count(stats, f"{source}.update_rejected") for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
+        rejected_updates=sum(_rejected(stats, source) for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
         clusters=_clusters(stats),
     )
 
 
 def _version(stats: Mapping[str, int | str], source: str) -> str | None:
     return str(stats.get(f"{source}.version_text", "")) or None
+
+
+def _rejected(stats: Mapping[str, int | str], source: str) -> int:
+    # Envoy calls a file that it can't parse a failed update, and one with wrong content a rejected one.
+    return _count(stats, f"{source}.update_rejected") + _count(stats, f"{source}.update_failure")
 
 
 def _count(stats: Mapping[str, int | str], name: str) -> int:

