@@ -14,8 +14,13 @@ def usable_cores(root: Path = ROOT) -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def memory_limit(root: Path = ROOT) -> int | None:
-    """Return the container's memory limit in bytes; ``None`` without one."""
+def memory_size(root: Path = ROOT) -> int:
+    """Return the bytes that this process may use: the container's limit, or the machine's memory."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, _memory_limit(root) or machine)
+
+
+def _memory_limit(root: Path) -> int | None:
     text = _read(root / "memory.max") or _read(root / "memory" / "memory.limit_in_bytes")
     if text is None or not text.isdigit():
         return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modelendpoint_server.admission import Admission
 from modelendpoint_server.app import create_app
-from modelendpoint_server.cgroup import memory_limit, usable_cores
+from modelendpoint_server.cgroup import memory_size, usable_cores
 from modelendpoint_server.lifecycle import Lifecycle
 from modelendpoint_server.logs import set_up_logging
 from modelendpoint_server.management import create_management_app, serve_management
@@ -24,24 +24,22 @@ _SWITCH_SECONDS = 0.0005
 _LEAST_PLACES = 2
 _BODIES_SHARE = 8
 """One part in so many of the memory limit is for request bodies: decoded, one takes about four times its size."""
-_BODY_BUDGET_WITHOUT_LIMIT = 512 * 2**20
 
 
 def load_worker(settings: Settings) -> "WSGIApplication":
     """Start getting the model, open the management port, and return the app of the traffic port."""
     set_up_logging(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    limit = memory_limit()
-    if limit is not None:
-        cap_memory(limit - settings.memory_reserve_bytes)
-    service = build_service(settings, cores=usable_cores(), memory=limit)
+    memory = memory_size()
+    cap_memory(memory - settings.memory_reserve_bytes)
+    service = build_service(settings, cores=usable_cores(), memory=memory)
     signal.signal(signal.SIGUSR1, lambda signum, frame: service.lifecycle.drain())
     service.lifecycle.start()
     serve_management(create_management_app(service), host=settings.host, port=settings.management_port)
     return create_app(service)
 
 
-def build_service(settings: Settings, *, cores: int, memory: int | None) -> Service:
+def build_service(settings: Settings, *, cores: int, memory: int) -> Service:
     """Put the parts together; nothing but the watchdog runs yet."""
     watchdog = Watchdog()
     watchdog.start()
@@ -55,5 +53,5 @@ def build_service(settings: Settings, *, cores: int, memory: int | None) -> Serv
         watchdog=watchdog,
         metrics=metrics,
     )
-    budget = memory // _BODIES_SHARE if memory else _BODY_BUDGET_WITHOUT_LIMIT
+    budget = memory // _BODIES_SHARE
     return Service(settings, lifecycle, metrics=metrics, body_budget=max(budget, settings.max_body_bytes))

@@ -33,7 +33,7 @@ def service_for(data: bytes, folder: Path, **changes: Any) -> Service:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     path.write_bytes(data)
-    service = build_service(settings_for(f"file://{path}", folder, **changes), cores=2, memory=None)
+    service = build_service(settings_for(f"file://{path}", folder, **changes), cores=2, memory=2**30)
     service.lifecycle.get_ready()
     return service
 
