@@ -1,4 +1,4 @@
-"""Write everything that is generated: CRD, API reference, the chart's copy and README, Argo CD's settings.
+"""Write everything that is generated: CRD, reference pages, the chart's copy and README, Argo CD's settings.
 
 ``python hack/generate.py`` (``make generate``). The contract tests compare what is on disk with `generated_files`.
 """
@@ -11,6 +11,7 @@ import yaml
 
 from modelendpoint_operator.api.crd import COLUMNS, RULES, WIDE_COLUMNS, build_crd, build_schema, schema_at
 from modelendpoint_operator.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAMES
+from modelendpoint_operator.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = Path("charts/modelendpoint")
@@ -28,6 +29,7 @@ def generated_files() -> dict[Path, str]:
         CHART / "files/crds" / CRD_FILE: crd,
         CHART / "README.md": render_chart_readme((ROOT / CHART / "values.yaml").read_text()),
         Path("docs/reference/modelendpoint.md"): render_reference(build_schema()),
+        Path("docs/reference/settings.md"): render_settings(),
         ARGOCD / "argocd-cm.yaml": render_argocd_settings(ROOT / ARGOCD),
     }
 
@@ -157,6 +159,30 @@ def _columns_table() -> str:
     rows = [(column[0].upper(), column[3]) for column in COLUMNS + WIDE_COLUMNS]
     return _table(("Column", "Meaning"), rows)
 
+
+# The operator's settings.
+
+
+def render_settings() -> str:
+    """Render the page of the operator's settings from the model that reads them."""
+    rows = [
+        (f"`{PREFIX}{name.upper()}`", _code(value or None), part["description"])
+        for name, part in Settings.model_json_schema()["properties"].items()
+        for value in [getattr(Settings(), name)]
+    ]
+    return SETTINGS_PAGE + _table(("Variable", "Default", "Meaning"), rows) + "\n"
+
+
+SETTINGS_PAGE = """\
+<!-- Written by `make generate` from operator/modelendpoint_operator/settings.py. Never edit it here. -->
+
+# Settings of the operator
+
+Environment variables, for one installation. The Helm chart sets most of them from its
+[values](../../charts/modelendpoint/README.md); set the others by `extraEnv`. A variable with this prefix that the operator
+does not know, or a wrong value, ends it at the start with a message that names the variable.
+
+"""
 
 # The chart's README.
 
