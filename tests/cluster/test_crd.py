@@ -21,6 +21,7 @@ from support.helm import RELEASE, of_kind, render_chart
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = "crd-test"
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*/endpoint.yaml"))
 CRD = str(REPOSITORY / "crds" / "modelendpoint.dev_modelendpoints.yaml")
 
 
@@ -175,6 +176,11 @@ WRONG_VALUES = [
 @pytest.mark.parametrize(("name", "spec"), ACCEPTED, ids=str)
 def test_good_endpoint_is_accepted(cluster: Cluster, name: str, spec: dict[str, Any]) -> None:
     assert dry_run(cluster, an_endpoint(name, **spec))["metadata"]["name"] == name
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.parent.name for path in EXAMPLES])
+def test_example_is_accepted(cluster: Cluster, path: Path) -> None:
+    cluster.kubectl("apply", "--dry-run=server", "--namespace", NAMESPACE, "-f", str(path))
 
 
 @pytest.mark.parametrize(("name", "spec", "answer"), BREAKING_A_RULE, ids=[answer for *_, answer in BREAKING_A_RULE])
