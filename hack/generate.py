@@ -131,10 +131,9 @@ def _limits(schema: dict[str, Any]) -> str:
         return ", ".join(_code(value) for value in schema["enum"])
     if "maximum" in schema:
         return f"{schema['minimum']} to {schema['maximum']}"
-    if "pattern" in schema:
-        return f"`{schema['pattern']}`"
     if "maxLength" in schema:
-        return f"at most {schema['maxLength']} characters"
+        exactly = schema.get("minLength") == schema["maxLength"]
+        return f"{'exactly' if exactly else 'at most'} {schema['maxLength']} characters"
     if "maxItems" in schema:
         return f"at most {schema['maxItems']} items"
     return ""
