@@ -105,7 +105,7 @@ def _fields_table(schema: dict[str, Any]) -> str:
             _type_name(part),
             "required" if name in required else _code(part.get("default")),
             _limits(part),
-            part.get("description", ""),
+            _prose(part.get("description", "")),
         )
         for name, part in schema["properties"].items()
     ]
@@ -139,6 +139,11 @@ def _limits(schema: dict[str, Any]) -> str:
     return ""
 
 
+def _prose(text: str) -> str:
+    """Keep ``<name>`` from being taken for HTML."""
+    return text.replace("<", "&lt;")
+
+
 def _code(value: Any) -> str:
     if value is None:
         return ""
@@ -147,7 +152,7 @@ def _code(value: Any) -> str:
 
 
 def _rules_table() -> str:
-    return _table(("At", "Rule"), [(f"`{_rule_path(rule.at, rule.field)}`", rule.message) for rule in RULES])
+    return _table(("At", "Rule"), [(f"`{_rule_path(rule.at, rule.field)}`", _prose(rule.message)) for rule in RULES])
 
 
 def _rule_path(at: str, field: str) -> str:
