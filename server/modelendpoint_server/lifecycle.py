@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 from modelendpoint_server.admission import Admission
+from modelendpoint_server.artifact.bounds import Bounds
 from modelendpoint_server.artifact.credentials import read_credentials
-from modelendpoint_server.artifact.download import Artifact, Bounds
+from modelendpoint_server.artifact.download import Artifact
 from modelendpoint_server.artifact.fetch import fetch_model
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.artifact.uri import parse_uri
@@ -21,7 +22,6 @@ from modelendpoint_server.errors import DigestMismatch, InferenceFailed, Invalid
 from modelendpoint_server.inference import Call, Predictor, Rules
 from modelendpoint_server.metrics import Metrics
 from modelendpoint_server.model import RUNTIME_VERSION, OnnxModel, Runtime
-from modelendpoint_server.onnx_file import read_opset
 from modelendpoint_server.report import ModelInfo, Report, State, Timings
 from modelendpoint_server.settings import NonFinite, Settings
 from modelendpoint_server.warm_up import made_up_inputs
@@ -167,7 +167,7 @@ class Lifecycle:
             version=self._settings.model_version,
             sha256=artifact.sha256,
             bytes=artifact.size,
-            opset=read_opset(artifact.model_path),
+            opset=artifact.opset,
             producer=model.producer,
         )
         report = Report(state=State.READY, model=info, signature=model.signature, timings=timings)

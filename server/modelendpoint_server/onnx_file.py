@@ -1,77 +1,151 @@
-"""The few facts of an ONNX file that ONNX Runtime does not tell: its opset. Reads the protobuf wire format, bounded.
+"""The few facts of an ONNX file that must be known before ONNX Runtime sees it, read from its protobuf wire format.
 
-No model is interpreted here, and the file is not trusted: anything odd is simply "not known".
+The file is not trusted: every length is checked, depth and number of messages are bounded, and weights are stepped over
+without being read. It walks all messages that may hold a tensor, so that no reference to another file is overlooked.
 """
 
+import dataclasses
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-_OPSET_IMPORT = 8
-"""Number of the field ``opset_import`` in ONNX's ModelProto; an OperatorSetIdProto has domain = 1, version = 2."""
+from modelendpoint_server.errors import ModelInvalid
+
+_DEEPEST = 100
+_MOST_MESSAGES = 20_000_000
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# Numbers of those fields of onnx.proto that lead to a tensor; by message, to the message that the field holds.
+_FIELDS: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 8: "Opset", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        5: "Tensor",
+        6: "Graph",
+        10: "Tensor",
+        11: "Graph",
+        22: "SparseTensor",
+        23: "SparseTensor",
+    },
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "Entry"},
+}
 
 
-def read_opset(path: Path) -> int | None:
-    """Return the version of the default operator set; ``None`` when the file does not tell."""
-    try:
-        with open(path, "rb") as file:
-            return _scan(file)
-    except (OSError, EOFError, ValueError):
-        return None
+@dataclasses.dataclass(frozen=True)
+class ExternalTensor:
+    """Where a tensor's values are, outside the model's file."""
+
+    location: str
+    offset: str
+    length: str
 
 
-def _scan(file: BinaryIO) -> int | None:
-    while (key := _varint(file, at_end=True)) is not None:
-        number, kind = key >> 3, key & 7
-        if kind == 2:
-            length = _varint(file) or 0
-            if number == _OPSET_IMPORT:
-                version = _default_opset(file.read(min(length, 1024)))
-                if version is not None:
-                    return version
+@dataclasses.dataclass(frozen=True)
+class OnnxFacts:
+    """What the file says about itself."""
+
+    opset: int | None
+    """Version of the default operator set."""
+    external: tuple[ExternalTensor, ...]
+
+
+def read_onnx(path: Path) -> OnnxFacts:
+    """Read the facts; raise ``ModelInvalid`` for a file that is no ONNX model."""
+    with open(path, "rb") as file:
+        if not path.stat().st_size:
+            raise ModelInvalid("The model's file is empty. Upload it anew.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            reader = _Reader(data)
+            try:
+                reader.walk("Model", 0, len(data), depth=0)
+            except _Malformed as error:
+                raise ModelInvalid(f"The model's file is no ONNX model ({error}). Upload it anew.") from error
+            return OnnxFacts(reader.opset, tuple(reader.external))
+
+
+class _Malformed(Exception):
+    """The bytes are no protobuf message."""
+
+
+class _Reader:
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self._messages = 0
+        self.opset: int | None = None
+        self.external: list[ExternalTensor] = []
+
+    def walk(self, message: str, start: int, end: int, *, depth: int) -> None:
+        """Visit a message and everything in it that may hold a tensor."""
+        self._messages += 1
+        if depth > _DEEPEST or self._messages > _MOST_MESSAGES:
+            raise _Malformed("it is nested too deeply or has too many parts")
+        children = _FIELDS[message]
+        entries: list[tuple[int, int]] = []
+        for number, kind, low, high in self._fields(start, end):
+            child = children.get(number) if kind == _BYTES else None
+            if child == "Entry":
+                entries.append((low, high))
+            elif child == "Opset":
+                self._take_opset(low, high)
+            elif child is not None:
+                self.walk(child, low, high, depth=depth + 1)
+        if entries:
+            self._take_external(entries)
+
+    def _fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield number, wire type and the range of the value of each field."""
+        position = start
+        while position < end:
+            key, position = self._varint(position, end)
+            number, kind = key >> 3, key & 7
+            low = position
+            if kind == _VARINT:
+                _, position = self._varint(position, end)
+            elif kind == _BYTES:
+                length, low = self._varint(position, end)
+                position = low + length
+            elif kind in (_FIXED64, _FIXED32):
+                position += 8 if kind == _FIXED64 else 4
             else:
-                file.seek(length, 1)
-        elif kind == 0:
-            _varint(file)
-        elif kind in (1, 5):
-            file.seek(8 if kind == 1 else 4, 1)
-        else:
-            raise ValueError(kind)
-    return None
+                raise _Malformed(f"wire type {kind}")
+            if position > end or number == 0:
+                raise _Malformed("a field ends behind its message")
+            yield number, kind, low, position
 
+    def _varint(self, position: int, end: int) -> tuple[int, int]:
+        value = 0
+        for shift in range(0, 70, 7):
+            if position >= end:
+                raise _Malformed("it ends too early")
+            byte = self._data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                return value, position
+        raise _Malformed("a number is too long")
 
-def _default_opset(entry: bytes) -> int | None:
-    domain, version, position = b"", None, 0
-    while position < len(entry):
-        key, position = entry[position], position + 1
-        value, position = _varint_in(entry, position)
-        if key == 0x0A:
-            domain, position = entry[position : position + value], position + value
-        elif key == 0x10:
-            version = value
-    return version if domain in (b"", b"ai.onnx") else None
+    def _take_opset(self, start: int, end: int) -> None:
+        domain, version = b"", None
+        for number, kind, low, high in self._fields(start, end):
+            if number == 1 and kind == _BYTES:
+                domain = self._data[low:high]
+            elif number == 2 and kind == _VARINT:
+                version, _ = self._varint(low, high)
+        if domain in (b"", b"ai.onnx"):
+            self.opset = version
 
-
-def _varint_in(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise EOFError
-        value |= (data[position] & 0x7F) << shift
-        position += 1
-        if not data[position - 1] & 0x80:
-            break
-    return value, position
-
-
-def _varint(file: BinaryIO, *, at_end: bool = False) -> int | None:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            if at_end and shift == 0:
-                return None
-            raise EOFError
-        value |= (byte[0] & 0x7F) << shift
-        if not byte[0] & 0x80:
-            return value
-    raise ValueError("varint")
+    def _take_external(self, entries: list[tuple[int, int]]) -> None:
+        """Note each location that a tensor names: a reader may take the first or the last of several."""
+        values: dict[str, list[str]] = {"location": [], "offset": [], "length": []}
+        for start, end in entries:
+            fields = {number: self._data[low:high] for number, kind, low, high in self._fields(start, end)}
+            key = fields.get(1, b"").decode("utf-8", "replace")
+            values.setdefault(key, []).append(fields.get(2, b"").decode("utf-8", "surrogateescape"))
+        for location in values["location"] or [""]:
+            self.external.append(
+                ExternalTensor(location, (values["offset"] or ["0"])[-1], (values["length"] or [""])[-1])
+            )

@@ -16,7 +16,7 @@ def read_credentials(folder: Path) -> dict[str, str]:
         return {
             entry.name: entry.read_bytes()[:_MOST_BYTES].decode("utf-8").strip()
             for entry in sorted(folder.iterdir())
-            if not entry.name.startswith(".") and entry.is_file()
+            if not entry.name.startswith("..") and entry.is_file()
         }
     except (OSError, UnicodeDecodeError) as error:
         raise ModelForbidden(

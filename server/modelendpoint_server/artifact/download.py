@@ -10,35 +10,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
+from modelendpoint_server.artifact.archive import is_archive, unpack
+from modelendpoint_server.artifact.bounds import Bounds, safe_path
+from modelendpoint_server.artifact.external_data import check_external_data
 from modelendpoint_server.artifact.source import RangeRefused, RemoteFile, Source
-from modelendpoint_server.errors import DigestMismatch, ModelInvalid, ModelTooLarge, ModelUnsafe, StoreUnavailable
+from modelendpoint_server.errors import DigestMismatch, ModelInvalid, ModelTooLarge, StoreUnavailable
+from modelendpoint_server.onnx_file import read_onnx
 
 _TRIES_WITHOUT_PROGRESS = 3
 _SPEED_WINDOW_SECONDS = 60.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """How much a model may be."""
-
-    max_bytes: int
-    max_files: int
-    max_unpack_ratio: int
-    timeout_seconds: float
-    min_bytes_per_second: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Artifact:
     """A model on disk."""
 
-    folder: Path
     model_path: Path
     sha256: str
     size: int
+    opset: int | None
 
 
 class Download:
@@ -55,18 +48,35 @@ class Download:
         """Fetch all files, verify the digest if one is asked for, and give the folder its final name."""
         incoming = _new_folder(model_dir)
         try:
-            digests = {file.path: self._fetch(file, incoming) for file in self._listed()}
+            digests = self._fetch_all(incoming)
             digest = digest_of(digests)
             if sha256 and digest != sha256:
                 raise DigestMismatch(
                     f"The model at {self._shown} has the sha256 {digest}, but {sha256} is asked for. Upload the right"
                     " model or correct model.sha256."
                 )
+            model_path = model_file(digests)
+            facts = read_onnx(incoming / model_path)
+            check_external_data(facts, folder=incoming, model_path=model_path, listed=frozenset(digests))
+            size = sum((incoming / path).stat().st_size for path in digests)
             folder = _keep(incoming, model_dir / "sha256" / digest)
-            model_path = folder / model_file(digests)
-            return Artifact(folder=folder, model_path=model_path, sha256=digest, size=self._bytes)
+            return Artifact(folder / model_path, sha256=digest, size=size, opset=facts.opset)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+
+    def _fetch_all(self, folder: Path) -> dict[str, str]:
+        """Fetch the files and unpack archives; return the sha256 of each file of the model by its path."""
+        digests: dict[str, str] = {}
+        for file in self._listed():
+            digest = self._fetch(file, folder)
+            if file.sha256 and digest != file.sha256:
+                raise StoreUnavailable(f"The store sent other bytes for {file.path} than it lists. It is tried again.")
+            if not is_archive(file.path):
+                digests[file.path] = digest
+                continue
+            for path in unpack(folder / file.path, folder, bounds=self._bounds):
+                digests[path] = _sha256(folder / path)
+        return digests
 
     def _listed(self) -> list[RemoteFile]:
         files = self._source.files()
@@ -150,26 +160,19 @@ def digest_of(digests: dict[str, str]) -> str:
     return hashlib.sha256(manifest.encode()).hexdigest()
 
 
-def model_file(paths: dict[str, str]) -> str:
+def model_file(paths: Collection[str]) -> str:
     """Choose the file to load: the only one, the only ``.onnx``, or ``model.onnx``."""
     if len(paths) == 1:
         return next(iter(paths))
     models = [path for path in paths if path.endswith(".onnx")]
     if len(models) == 1:
         return models[0]
-    if "model.onnx" in models:
-        return "model.onnx"
+    named = [path for path in models if path.rpartition("/")[2] == "model.onnx"]
+    if len(named) == 1:
+        return named[0]
     raise ModelInvalid(
-        f"The model's folder has {len(models)} .onnx files and none is model.onnx. Name the one to load model.onnx."
+        f"The model's folder has {len(models)} .onnx files, of which {len(named)} are named model.onnx. Name the one to load model.onnx."
     )
-
-
-def safe_path(path: str) -> str:
-    """Return the relative path; raise ``ModelUnsafe`` if it leads out of the folder or is none."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or "\\" in path or "\0" in path or any(part in ("..", ".") for part in parts):
-        raise ModelUnsafe(f"The model has a file named {path[:100]!r}, which leads out of its folder. Rename it.")
-    return str(PurePosixPath(path))
 
 
 def _new_folder(model_dir: Path) -> Path:
@@ -187,6 +190,11 @@ def _write(out: io.BufferedWriter, piece: bytes, shown: str) -> None:
         raise ModelTooLarge(
             f"{shown} can't be written to disk ({error.strerror}). Give the pod more storage."
         ) from error
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _keep(incoming: Path, final: Path) -> Path:

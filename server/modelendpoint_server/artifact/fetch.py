@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from modelendpoint_server.artifact.download import Artifact, Bounds, Download
+from modelendpoint_server.artifact.bounds import Bounds
+from modelendpoint_server.artifact.download import Artifact, Download
+from modelendpoint_server.artifact.hub import HubSource
 from modelendpoint_server.artifact.local import LocalSource
 from modelendpoint_server.artifact.object_store import ObjectStoreSource
+from modelendpoint_server.artifact.registry import RegistrySource
 from modelendpoint_server.artifact.source import Access, Source
 from modelendpoint_server.artifact.uri import ModelUri, parse_uri
 from modelendpoint_server.artifact.web import WebSource
-from modelendpoint_server.errors import InvalidUri
 
 _SOURCES: dict[str, Callable[[ModelUri, Access], Source]] = {
     "s3": ObjectStoreSource,
@@ -17,6 +19,8 @@ _SOURCES: dict[str, Callable[[ModelUri, Access], Source]] = {
     "az": ObjectStoreSource,
     "http": WebSource,
     "https": WebSource,
+    "hf": HubSource,
+    "oci": RegistrySource,
     "pvc": LocalSource,
     "configmap": LocalSource,
     "file": LocalSource,
@@ -25,13 +29,7 @@ _SOURCES: dict[str, Callable[[ModelUri, Access], Source]] = {
 
 def open_source(uri: ModelUri, access: Access) -> Source:
     """Open the store that a URI names."""
-    try:
-        kind = _SOURCES[uri.scheme]
-    except KeyError:
-        raise InvalidUri(
-            f"{uri.scheme}:// can't be loaded by this version. Use one of {', '.join(_SOURCES)}."
-        ) from None
-    return kind(uri, access)
+    return _SOURCES[uri.scheme](uri, access)
 
 
 def fetch_model(text: str, *, access: Access, bounds: Bounds, model_dir: Path, sha256: str) -> Artifact:

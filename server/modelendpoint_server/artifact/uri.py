@@ -50,7 +50,7 @@ def parse_uri(text: str) -> ModelUri:
         host = text.split("://", 1)[1].partition("/")[0]
     if scheme != "file" and not host:
         raise InvalidUri(f"The model's URI has nothing behind {scheme}://. Correct model.uri.")
-    if not path.strip("/") and scheme != "oci":
+    if not path.strip("/"):
         raise InvalidUri(f"{scheme}://{host} has no path. Write {scheme}://{host}/<path of the model>.")
     if any(part in ("..", ".") for part in path.split("/")):
         raise InvalidUri("The model's URI has a . or .. in its path. Write the path out.")

@@ -41,22 +41,26 @@ class _CarefulRedirects(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_CarefulRedirects())
 
 
-def request(
-    url: str, *, shown: str, headers: Mapping[str, str], timeout: float, method: str = "GET"
-) -> http.client.HTTPResponse:
-    """Send a request; raise our own errors for everything that is no success."""
+def send(url: str, headers: Mapping[str, str], *, shown: str, timeout: float) -> Any:
+    """Send a GET request; return its answer whatever its status, raise ``StoreUnavailable`` if there is none."""
     try:
-        answer = _OPENER.open(urllib.request.Request(url, headers=dict(headers), method=method), timeout=timeout)
+        return _OPENER.open(urllib.request.Request(url, headers=dict(headers)), timeout=timeout)
     except urllib.error.HTTPError as error:
-        error.close()
-        raise _of_status(error.code, shown) from error
+        return error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise unavailable(shown, _detail(error)) from error
-    assert isinstance(answer, http.client.HTTPResponse)
+
+
+def request(url: str, *, shown: str, headers: Mapping[str, str], timeout: float) -> Any:
+    """Send a GET request; raise our own errors for everything that is no success."""
+    answer = send(url, headers, shown=shown, timeout=timeout)
+    if answer.status >= 400:
+        answer.close()
+        raise of_status(answer.status, shown)
     return answer
 
 
-def read_pieces(answer: http.client.HTTPResponse, *, shown: str) -> Iterator[bytes]:
+def read_pieces(answer: Any, *, shown: str) -> Iterator[bytes]:
     """Read an answer's body; raise ``StoreUnavailable`` when it stalls or ends early."""
     try:
         with answer:
@@ -89,7 +93,8 @@ class WebSource:
         yield from read_pieces(answer, shown=self._uri.shown)
 
 
-def _of_status(status: int, shown: str) -> ModelError:
+def of_status(status: int, shown: str) -> ModelError:
+    """Translate the status code of a refusal."""
     if status in (404, 410):
         return not_found(shown)
     if status in (401, 403, 407):

@@ -1,0 +1,76 @@
+"""Models in the Hugging Face hub: ``hf://org/repo[@revision]/path``, a file or a folder."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from modelendpoint_server.artifact import web
+from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, not_found, unavailable
+from modelendpoint_server.artifact.uri import ModelUri
+from modelendpoint_server.errors import InvalidUri
+
+_HUB = "https://huggingface.co"
+_MOST_LISTING_BYTES = 16 * 2**20
+
+
+class HubSource:
+    """A file or a folder of one repository at one revision."""
+
+    def __init__(self, uri: ModelUri, access: Access) -> None:
+        repository, _, self._path = uri.path.partition("/")
+        name, _, revision = repository.partition("@")
+        if not name or not self._path.strip("/"):
+            raise InvalidUri(f"{uri.shown} is incomplete. Write hf://<org>/<repository>[@<revision>]/<path>.")
+        self._path = self._path.strip("/")
+        self._shown = uri.shown
+        self._repository = f"{quote(uri.host)}/{quote(name)}"
+        self._revision = quote(revision or "main", safe="")
+        self._hub = access.credentials.get("HF_ENDPOINT", _HUB).rstrip("/")
+        self._timeout = access.stall_seconds
+        token = access.credentials.get("HF_TOKEN")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def files(self) -> list[RemoteFile]:
+        """List the folder that the path is in, and take from it what the path means."""
+        parent = self._path.rpartition("/")[0]
+        entries = self._tree(parent)
+        here = {entry.get("path"): entry for entry in entries}.get(self._path)
+        if here is None:
+            raise not_found(self._shown)
+        if here.get("type") == "file":
+            return [self._file(here, self._path.rpartition("/")[2])]
+        inside = [entry for entry in self._tree(self._path, recursive=True) if entry.get("type") == "file"]
+        return [self._file(entry, str(entry["path"])[len(self._path) + 1 :]) for entry in inside]
+
+    def read(self, file: RemoteFile, *, offset: int) -> Iterator[bytes]:
+        """Stream the file from wherever the hub redirects to."""
+        headers = {**self._headers, **({"Range": f"bytes={offset}-"} if offset else {})}
+        answer = web.request(file.location, shown=self._shown, headers=headers, timeout=self._timeout)
+        if offset and answer.status != 206:
+            answer.close()
+            raise RangeRefused
+        yield from web.read_pieces(answer, shown=self._shown)
+
+    def _tree(self, path: str, *, recursive: bool = False) -> list[dict[str, Any]]:
+        url = f"{self._hub}/api/models/{self._repository}/tree/{self._revision}/{quote(path)}"
+        url = url.rstrip("/") + ("?recursive=true" if recursive else "")
+        with web.request(url, shown=self._shown, headers=self._headers, timeout=self._timeout) as answer:
+            text = answer.read(_MOST_LISTING_BYTES)
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise unavailable(self._shown, "its answer is no JSON") from error
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise unavailable(self._shown, "its answer is no listing")
+        return entries
+
+    def _file(self, entry: dict[str, Any], name: str) -> RemoteFile:
+        path = quote(str(entry["path"]))
+        large = entry.get("lfs") if isinstance(entry.get("lfs"), dict) else {}
+        return RemoteFile(
+            name,
+            entry.get("size"),
+            f"{self._hub}/{self._repository}/resolve/{self._revision}/{path}",
+            sha256=large.get("oid"),  # type: ignore[union-attr]
+        )
