@@ -34,32 +34,3 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if $image.digest }}{{ $suffix = printf "@%s" $image.digest }}{{ end -}}
 {{ $image.registry }}/{{ $image.repository }}{{ $suffix }}
 {{- end }}
-
-{{/* What the operator may do to endpoints and their children; the same in a Role and in a ClusterRole. */}}
-{{- define "modelendpoint.rules" -}}
-- apiGroups: [modelendpoint.dev]
-  resources: [modelendpoints]
-  verbs: [get, list, watch]
-- apiGroups: [modelendpoint.dev]
-  resources: [modelendpoints/status]
-  verbs: [patch]
-# To own children in a way that holds up their parent's deletion in the foreground (checked by OpenShift).
-- apiGroups: [modelendpoint.dev]
-  resources: [modelendpoints/finalizers]
-  verbs: [update]
-- apiGroups: [apps]
-  resources: [deployments, controllerrevisions]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [services, configmaps]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch, patch]
-- apiGroups: [discovery.k8s.io]
-  resources: [endpointslices]
-  verbs: [get, list, watch]
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
-{{- end }}
