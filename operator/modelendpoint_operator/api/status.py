@@ -23,7 +23,7 @@ class Condition(ApiModel):
     """One condition, as ``metav1.Condition``."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Ready: the spec is fully rolled out and serving. Available: some revision answers with all its replicas.
+    """Ready: the spec is fully rolled out and serving. Available: requests are answered, by some revision.
     Reconciling: work is under way. Stalled: a person or a new spec is needed."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
     """True, False or Unknown."""
@@ -76,6 +76,15 @@ class RolloutStatus(ApiModel):
     """When this phase began."""
 
 
+class RoutesStatus(ApiModel):
+    """The routes that were written last."""
+
+    version: str
+    """Version of the routes, as the router reports it."""
+    live_since: datetime | None = None
+    """When every router pod had taken this version up; absent until then."""
+
+
 class RejectedRevision(ApiModel):
     """A revision that is not tried again until it is asked for."""
 
@@ -117,6 +126,11 @@ class ModelEndpointStatus(ApiModel):
     """The revision that is being rolled out."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
+    routes: RoutesStatus | None = None
+    """The routes that were written last, and since when the router uses them."""
+    handled_annotations: dict[str, str] = {}
+    """Annotations such as modelendpoint.dev/promote that were acted on. Each acts once per value; to give the same
+    order again, remove the annotation first, or add a suffix to its value: "2/again"."""
     rejected: list[RejectedRevision] = []
     """Revisions that were aborted or rejected; the annotation modelendpoint.dev/retry tries one again."""
     history: list[HistoryEntry] = []

@@ -1,0 +1,139 @@
+"""What was seen of one endpoint in one pass, reduced to our own types. Nothing here knows how it was read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from modelendpoint_operator.api.revision import RevisionTemplate
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class ObjectRef:
+    """Kind and name of an object in the endpoint's namespace."""
+
+    api_version: str
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "ObjectRef":
+        """Name the object that a manifest describes."""
+        return cls(api_version=manifest["apiVersion"], kind=manifest["kind"], name=manifest["metadata"]["name"])
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leg:
+    """One share of the traffic."""
+
+    revision: int
+    weight: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionRecord:
+    """A revision that is kept in the cluster."""
+
+    number: int
+    template: RevisionTemplate
+    sha256: str | None
+    """Digest of the bytes: pinned by the author, or told by the revision's first pod."""
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodReport:
+    """What a model server tells about itself on its management port."""
+
+    state: str
+    sha256: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSeen:
+    """One pod of a revision."""
+
+    name: str
+    revision: int
+    ready: bool
+    terminating: bool
+    trouble: str | None = None
+    """Why its container does not run, in the kubelet's words."""
+    report: PodReport | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterSeen:
+    """One router pod that is ready, or that still serves while it ends."""
+
+    name: str
+    terminating: bool
+    config: str | None
+    """The configuration version that the pod was last poked for."""
+    route_version: str | None
+    """Version of the routes that Envoy uses; None when it did not answer."""
+    healthy: Mapping[int, int] = field(default_factory=dict)
+    """Pods that Envoy sends requests to, by revision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutesSeen:
+    """The routes that are written in the router's ConfigMap."""
+
+    version: str
+    legs: tuple[Leg, ...]
+    clusters: frozenset[int]
+    """Revisions that the router knows hosts of."""
+    config: str
+    """Version of the whole configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """Everything read in one pass."""
+
+    objects: Mapping[ObjectRef, Mapping[str, Any]] = field(default_factory=dict)
+    """Our objects, as the API server gave them."""
+    revisions: Mapping[int, RevisionRecord] = field(default_factory=dict)
+    pods: tuple[PodSeen, ...] = ()
+    routers: tuple[RouterSeen, ...] = ()
+    routes: RoutesSeen | None = None
+
+    @property
+    def live_legs(self) -> tuple[Leg, ...] | None:
+        """The shares by which traffic really flows; None while it is not certain.
+
+        It is certain when every router pod that serves, the ending ones included, uses the routes that are written.
+        """
+        if self.routes is None or not self.routers:
+            return None
+        if any(router.route_version != self.routes.version for router in self.routers):
+            return None
+        return self.routes.legs
+
+    def ready_pods(self, revision: int) -> int:
+        """Count a revision's ready pods."""
+        return sum(pod.ready and not pod.terminating for pod in self.pods if pod.revision == revision)
+
+    def routable_pods(self, revision: int) -> int:
+        """Count the pods of a revision that are ready and that every serving router would send requests to."""
+        serving = [router.healthy.get(revision, 0) for router in self.routers if not router.terminating]
+        return min([self.ready_pods(revision), *serving]) if serving else 0
+
+    def reports(self, revision: int) -> Iterable[PodReport]:
+        """Yield what the revision's pods report, those that end left out."""
+        return (pod.report for pod in self.pods if pod.revision == revision and pod.report and not pod.terminating)
+
+    def with_workload(self) -> frozenset[int]:
+        """Name the revisions that have a Deployment."""
+        labelled = (
+            body["metadata"].get("labels", {}).get("modelendpoint.dev/revision")
+            for ref, body in self.objects.items()
+            if ref.kind == "Deployment"
+        )
+        return frozenset(int(number) for number in labelled if number)
