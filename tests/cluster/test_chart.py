@@ -178,6 +178,15 @@ def test_the_clusters_own_roles_include_endpoints(cluster: Cluster, home: str, r
         time.sleep(0.2)
 
 
+def test_the_operators_pods_are_admitted_where_the_restricted_standard_is_enforced(cluster: Cluster, home: str) -> None:
+    cluster.kubectl("label", "namespace", home, "pod-security.kubernetes.io/enforce=restricted")
+    install(cluster, home)
+    deployment = cluster.get("deployment", f"{home}-modelendpoint-operator", namespace=home)
+    template = deployment["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}, "spec": template["spec"]}
+    cluster.kubectl("create", "-n", home, "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+
+
 def test_uninstall_leaves_nothing_of_the_release(cluster: Cluster, home: str) -> None:
     install(cluster, home)
     cluster.helm("uninstall", home, "--namespace", home, "--wait")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelendpoint_operator.api.spec import ModelEndpointSpec
 from modelendpoint_operator.names import OPERATOR_PORT
 from modelendpoint_operator.settings import Settings
 from support.helm import CHART, NAMESPACE, Manifest, of_kind, render_chart, run_helm
@@ -215,3 +216,9 @@ def test_the_policy_guards_only_the_namespaces_that_are_watched() -> None:
     assert expression["values"] == ["team-a"]
     (binding,) = of_kind(render_chart(), "ValidatingAdmissionPolicyBinding")
     assert "matchResources" not in binding["spec"]
+
+
+def test_the_endpoint_in_the_notes_after_an_installation_is_valid() -> None:
+    notes = (CHART / "templates/NOTES.txt").read_text()
+    endpoint = yaml.safe_load(notes.split("<<'END'\n")[1].split("   END\n")[0])
+    ModelEndpointSpec.model_validate(endpoint["spec"])
