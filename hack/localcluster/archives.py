@@ -40,9 +40,11 @@ def build_scratch_archive(
     return _tar({"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": index, **blobs}, mode=0o644)
 
 
-def read_digest(archive: Path) -> str:
-    """Return the digest by which containerd knows the image of an archive."""
+def read_digest(archive: Path) -> str | None:
+    """Return the digest by which containerd knows the image of an archive; None for the layout of an older Docker."""
     with tarfile.open(archive) as tar:
+        if "index.json" not in tar.getnames():
+            return None
         index = tar.extractfile("index.json")
         assert index is not None
         return str(json.load(index)["manifests"][0]["digest"])

@@ -34,6 +34,18 @@ def run(
     return done.stdout
 
 
+def stream(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
+    """Run a long command with its output indented, as it comes."""
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        say(f"  {line.rstrip()}")
+    if process.wait():
+        raise ClusterError(f"`{' '.join(command)}` failed ({process.returncode}); see above")
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file; say so when another process holds it. The system frees it however we end."""

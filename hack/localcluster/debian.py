@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from localcluster.commands import ClusterError, say
+from localcluster.commands import ClusterError, run, say
 
 NODE = {
     "/usr/bin/containerd": "containerd",
@@ -61,3 +61,10 @@ def _apt_get(*arguments: str) -> None:
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-15:])
         raise ClusterError(f"`apt-get {' '.join(arguments)}` failed ({done.returncode}):\n{last}")
+
+
+def find_mirror() -> list[str]:
+    """Find the mirror of Debian that this machine installs from; nothing where it has none, such as on Ubuntu."""
+    listing = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"])
+    lines = (line.split() for line in listing.splitlines())
+    return next(([uri] for origin, label, uri in lines if origin == label == "Debian"), [])

@@ -95,7 +95,8 @@ class NodeCluster:
         ctr = [*words, "ctr", "--namespace=k8s.io", "images"]
         there = run([*ctr, "list"])
         for archive in archives:
-            if read_digest(archive) in there:
+            digest = read_digest(archive)
+            if digest and digest in there:
                 continue
             with archive.open("rb") as file:
                 done = subprocess.run([*ctr, "import", "-"], stdin=file, capture_output=True, text=True, check=False)
@@ -166,7 +167,7 @@ class NodeCluster:
         return {}
 
     def _node_trouble(self) -> list[str]:
-        kubectl = [self.cache.bin / "kubectl", f"--kubeconfig={self.kubeconfig}", "--request-timeout=3s"]
+        kubectl = [str(self.cache.bin / "kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=3s"]
         ready = '{.status.conditions[?(@.type=="Ready")]}'
         try:
             condition = json.loads(run([*kubectl, "get", "node", self.name, "-o", f"jsonpath={ready}"]) or "{}")

@@ -1,0 +1,85 @@
+"""Build images without Docker and without a registry: buildah, on a Debian base that debootstrap makes.
+
+The base is committed under the name that Docker Hub gives it, so the Dockerfile is the same as with Docker. Everything
+is kept in the cache folder; the storage of other people's buildah or podman is not touched.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from localcluster import debian
+from localcluster.commands import run, say, stream
+from localcluster.folders import REPOSITORY, Cache
+
+SUITE = "trixie"
+BASE = "docker.io/library/debian:trixie-slim"
+PATHS_WITHOUT_USE = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "var/cache/apt",
+    "var/lib/apt",
+)
+SLIM = "".join(f"path-exclude /usr/share/{name}/*\n" for name in ("doc", "man", "info", "locale", "lintian"))
+
+
+class Buildah:
+    """buildah with a storage of its own."""
+
+    def __init__(self, cache: Cache) -> None:
+        folder = cache.images / "buildah"
+        self._command = ["buildah", "--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+
+    def prepare(self) -> None:
+        """Make the base image, unless it is there."""
+        debian.install(debian.missing(debian.BUILD), reason="building images without Docker")
+        if self.has(BASE):
+            return
+        say(f"making {BASE} with debootstrap (once; a minute)")
+        with tempfile.TemporaryDirectory(prefix="modelendpoint-base-") as folder:
+            root = Path(folder) / "root"
+            _debootstrap(root)
+            container = self._run("from", "scratch").strip()
+            self._run("add", container, str(root), "/")
+            self._run(
+                "config",
+                "--cmd",
+                "bash",
+                "--env",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                container,
+            )
+            self._run("commit", "--rm", container, BASE)
+
+    def has(self, reference: str) -> bool:
+        """Say whether there is an image of that name."""
+        return subprocess.run([*self._command, "inspect", reference], capture_output=True, check=False).returncode == 0
+
+    def build(self, target: str, reference: str, options: Sequence[str]) -> None:
+        """Build one target of the Dockerfile."""
+        command = [*self._command, "build", "--isolation=chroot", "--pull-never", "--layers", "--format=oci"]
+        stream([*command, f"--target={target}", f"--tag={reference}", *options, str(REPOSITORY)])
+
+    def save(self, reference: str, archive: Path) -> None:
+        """Write the image to an archive in the OCI layout."""
+        beside = archive.with_name(f".{archive.name}.new")
+        beside.unlink(missing_ok=True)
+        self._run("push", reference, f"oci-archive:{beside}:{reference}")
+        beside.replace(archive)
+
+    def _run(self, *arguments: str) -> str:
+        return run([*self._command, *arguments])
+
+
+def _debootstrap(root: Path) -> None:
+    # In a mount namespace, so that nothing stays mounted however it ends.
+    mirror = debian.find_mirror()
+    run(["unshare", "--mount", "debootstrap", "--variant=minbase", SUITE, root, *mirror])
+    for path in PATHS_WITHOUT_USE:
+        shutil.rmtree(root / path, ignore_errors=True)
+    (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(SLIM)
+    (root / "etc/apt/apt.conf.d/slim").write_text('Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n')
