@@ -106,8 +106,8 @@ def train() -> tuple[HeldOut, Version, Version]:
         growers=[int(label) for label in test_y],
     )
     candidates = (
-        ("1", "logistic regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
-        ("2", "gradient boosting", GradientBoostingClassifier(n_estimators=40, random_state=SEED)),
+        ("1", "gradient boosting", GradientBoostingClassifier(n_estimators=40, random_state=SEED)),
+        ("2", "logistic regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
     )
     first, second = (
         _version(version, title, model.fit(train_x.astype(np.float32), train_y), held_out)

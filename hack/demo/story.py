@@ -67,7 +67,7 @@ class Story:
         """Start the cluster, or find it running."""
         self._step(1, "Bring up a Kubernetes cluster")
         kind = f" --kind {self.kind}" if self.kind else ""
-        self.terminal.run(f"hack/cluster up --name {self.cluster}{kind}")
+        self.terminal.run_long(f"hack/cluster up --name {self.cluster}{kind}")
         self.terminal.export("KUBECONFIG", f"$(hack/cluster kubeconfig --name {self.cluster})")
         self.terminal.export("PATH", "$(hack/cluster tools):$PATH")
         self.terminal.run("kubectl get nodes")
@@ -75,7 +75,7 @@ class Story:
     def load_the_images(self) -> None:
         """Build what has changed, and load it into the cluster."""
         self._step(2, "Build the images from Dockerfile and load them into the cluster")
-        self.terminal.run(f"hack/cluster images --name {self.cluster}")
+        self.terminal.run_long(f"hack/cluster images --name {self.cluster}")
 
     def install_the_operator(self) -> None:
         """Install the chart, or upgrade it."""

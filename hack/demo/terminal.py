@@ -3,15 +3,18 @@
 Runs the very commands that it prints. No knowledge of the story.
 """
 
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 BOLD, DIM, GREEN, RED, PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
+
+LINES_OF_A_FAILURE = 20
 
 
 class DemoFailed(Exception):
@@ -59,6 +62,23 @@ class Terminal:
         Raises ``DemoFailed`` with the command when it ends with another code than 0.
         """
         self._show(command)
+        code, said = self._follow(command, self._ignore if most_characters is not None else self.say)
+        if most_characters is not None:
+            self.say(said if len(said) <= most_characters else f"{said[:most_characters]}…")
+        _require_success(code, command)
+        return said
+
+    def run_long(self, command: str) -> str:
+        """Run a command that takes its time: of its details, which are indented, only the latest one is shown."""
+        self._show(command)
+        code, said = self._follow(command, self._say_or_flash)
+        self._flash("")
+        if code:
+            self.say("\n".join(said.splitlines()[-LINES_OF_A_FAILURE:]))
+        _require_success(code, command)
+        return said
+
+    def _follow(self, command: str, show: Callable[[str], None]) -> tuple[int, str]:
         said = ""
         with subprocess.Popen(
             ["bash", "-o", "pipefail", "-c", command],
@@ -73,13 +93,26 @@ class Terminal:
             assert process.stdout
             for line in process.stdout:
                 said += line
-                if most_characters is None:
-                    self.say(line.rstrip())
-        if most_characters is not None:
-            self.say(said if len(said) <= most_characters else f"{said[:most_characters]}…")
-        if process.returncode:
-            raise DemoFailed(f"The command failed with exit code {process.returncode}: {command}")
-        return said
+                show(line.rstrip())
+        return process.returncode, said
+
+    def _ignore(self, line: str) -> None:
+        pass
+
+    def _say_or_flash(self, line: str) -> None:
+        if line.startswith("  "):
+            self._flash(line)
+        else:
+            self._flash("")
+            self.say(line)
+
+    def _flash(self, line: str) -> None:
+        """Show a line in the place of the one before; only where somebody watches."""
+        if self._is_coloured:
+            room = shutil.get_terminal_size().columns - 3
+            print(
+                f"\r\033[K  {self._style(DIM, line[:room])}" if line else "\r\033[K", end="", file=self._out, flush=True
+            )
 
     def export(self, name: str, value: str) -> str:
         """Print an ``export`` of a value that the shell works out, and keep it for all later commands."""
@@ -127,6 +160,11 @@ class Terminal:
 
     def _print(self, text: str) -> None:
         print(text, file=self._out, flush=True)
+
+
+def _require_success(code: int, command: str) -> None:
+    if code:
+        raise DemoFailed(f"The command failed with exit code {code}: {command}")
 
 
 def _read_until(process: subprocess.Popen[str], ready: str) -> str:

@@ -33,6 +33,11 @@ def test_onnx_computes_what_scikit_learn_predicts(trained: tuple[HeldOut, Versio
         assert version.accuracy > 0.9
 
 
+def test_version_2_is_worth_the_update(trained: tuple[HeldOut, Version, Version]) -> None:
+    _, first, second = trained
+    assert second.accuracy > first.accuracy
+
+
 def test_the_versions_differ_in_every_row_so_that_no_answer_fits_both(
     trained: tuple[HeldOut, Version, Version],
 ) -> None:

@@ -19,6 +19,19 @@ def test_a_command_is_shown_run_and_its_answer_printed(tmp_path: Path) -> None:
     assert out.getvalue() == f'  $ echo "$WORD"; pwd\n  hello\n  {tmp_path}\n'
 
 
+def test_details_of_a_long_command_are_shown_only_where_somebody_watches(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    assert terminal.run_long("echo building; echo '  step 1'; echo built") == "building\n  step 1\nbuilt\n"
+    assert out.getvalue().splitlines()[1:] == ["  building", "  built"]
+
+
+def test_a_long_command_that_fails_shows_its_last_details(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    with pytest.raises(DemoFailed, match="exit code 1"):
+        terminal.run_long("echo '  no space left'; exit 1")
+    assert "no space left\n" in out.getvalue()
+
+
 def test_a_failing_command_stops_the_demo_and_is_named(tmp_path: Path) -> None:
     terminal, out = a_terminal(tmp_path)
     with pytest.raises(DemoFailed, match="exit code 3: echo no; exit 3"):
