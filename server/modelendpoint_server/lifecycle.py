@@ -10,15 +10,18 @@ import random
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from modelendpoint_server.admission import Admission
 from modelendpoint_server.artifact.bounds import Bounds
 from modelendpoint_server.artifact.credentials import read_credentials
 from modelendpoint_server.artifact.download import Artifact
-from modelendpoint_server.artifact.fetch import fetch_model
+from modelendpoint_server.artifact.fetch import fetch_bytes, fetch_model
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.artifact.uri import parse_uri
-from modelendpoint_server.errors import DigestMismatch, InferenceFailed, InvalidRequest, ModelError, ModelNotReady
+from modelendpoint_server.errors import DigestMismatch, GoldenExamplesFailed, ModelError, ModelNotReady, RequestError
+from modelendpoint_server.formats.limits import Limits
+from modelendpoint_server.golden import Tolerance, check_result, parse_examples, run_examples
 from modelendpoint_server.inference import Call, Predictor, Rules
 from modelendpoint_server.metrics import Metrics
 from modelendpoint_server.model import RUNTIME_VERSION, OnnxModel, Runtime
@@ -29,6 +32,7 @@ from modelendpoint_server.watchdog import Watchdog
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
+_MOST_EXAMPLES_BYTES = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Lifecycle:
         self._report = Report(state=State.DOWNLOADING, reason="Downloading", message="The model is being fetched.")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
+        self._golden: dict[str, Any] | None = None
+        self._loaded: Serving | None = None
         self.serving: Serving | None = None
         """The ready model; ``None`` before, and when its digest turns out to be the wrong one."""
         self.draining = False
@@ -75,23 +81,30 @@ class Lifecycle:
         """Return the ready model; raise ``ModelNotReady`` with the reason that people need."""
         serving = self.serving
         if serving is None:
-            report = self._report
+            report = self.report()
             raise ModelNotReady(report.message or f"The model is not ready ({report.state}).")
         return serving.predictor
 
     def report(self) -> Report:
-        """Tell the state as of now; the digest that the revision must have may have come meanwhile."""
-        serving = self.serving
-        if serving is not None and (error := self._digest_error(serving.sha256)) is not None:
-            self.serving = None
-            self._report = _failure(error, 60.0)
-            _LOG.error("Refused the model: %s", error)
-        report = self.serving.report if self.serving else self._report
-        return dataclasses.replace(report, state=State.DRAINING, reason="Draining") if self.draining else report
+        """Tell the state as of now; the digest that the revision must have may have come or changed meanwhile."""
+        report = self._report
+        if (loaded := self._loaded) is not None:
+            error = self._digest_error(loaded.sha256)
+            if error is not None and self.serving is not None:
+                _LOG.error("Refused the model: %s", error)
+            self.serving = loaded if error is None else None
+            report = (
+                loaded.report
+                if error is None
+                else dataclasses.replace(_failure(error, 60.0), model=loaded.report.model)
+            )
+        if self.draining:
+            return dataclasses.replace(report, state=State.DRAINING, reason="Draining", message="The server is ending.")
+        return report
 
     def _run(self) -> None:
         failures = 0
-        while not self._stop.is_set() and self.serving is None:
+        while not self._stop.is_set() and self._loaded is None:
             try:
                 self.get_ready()
                 return
@@ -100,7 +113,7 @@ class Lifecycle:
                 wait = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), error.retry_after_seconds)
                 if error.retry_after_seconds > 30:
                     wait = error.retry_after_seconds
-                self._report = _failure(error, wait)
+                self._report = dataclasses.replace(_failure(error, wait), golden=self._golden)
                 _LOG.error("Could not get the model ready: %s", error, extra={"reason": type(error).__name__})
                 # Jitter, so that the pods of a revision do not come back to the store all at once.
                 self._stop.wait(wait * random.uniform(0.8, 1.0))
@@ -114,13 +127,14 @@ class Lifecycle:
         self._report = Report(state=State.LOADING, reason="Loading", message=f"Loading {self._shown_uri()}.")
         model = OnnxModel(artifact.model_path, self._runtime)
         loaded = time.monotonic()
-        predictor = self._predictor(model)
+        rehearsal = self._predictor(model, Metrics(endpoint="", revision=""))
         if self._settings.warm_up:
-            _warm_up(predictor)
+            _warm_up(rehearsal)
+        self._golden = None
+        self._run_golden_examples(rehearsal)
         self._serve(
             artifact,
             model,
-            predictor,
             Timings(
                 download_seconds=downloaded - started,
                 load_seconds=loaded - downloaded,
@@ -128,17 +142,40 @@ class Lifecycle:
             ),
         )
 
+    def _run_golden_examples(self, predictor: Predictor) -> None:
+        settings = self._settings
+        text = b""
+        if settings.golden_examples_file:
+            text = _read_examples(Path(settings.golden_examples_file))
+        elif settings.golden_examples_uri:
+            text = fetch_bytes(settings.golden_examples_uri, access=self._access(), most=_MOST_EXAMPLES_BYTES)
+        if not text:
+            return
+        limits = Limits(
+            max_rows=settings.max_rows,
+            max_nesting=settings.max_nesting,
+            null_is_nan=settings.non_finite is NonFinite.ALLOW,
+        )
+        tolerance = Tolerance(settings.golden_absolute_tolerance, settings.golden_relative_tolerance)
+        result = run_examples(predictor, parse_examples(text), limits=limits, tolerance=tolerance)
+        self._golden = result.as_json()
+        check_result(result)
+
+    def _access(self) -> Access:
+        settings = self._settings
+        return Access(
+            credentials=read_credentials(settings.credentials_dir),
+            pvc_dir=settings.pvc_dir,
+            configmap_dir=settings.configmap_dir,
+            stall_seconds=settings.download_stall_seconds,
+            timeout_seconds=settings.download_timeout_seconds,
+        )
+
     def _fetch(self) -> Artifact:
         settings = self._settings
         artifact = fetch_model(
             settings.model_uri,
-            access=Access(
-                credentials=read_credentials(settings.credentials_dir),
-                pvc_dir=settings.pvc_dir,
-                configmap_dir=settings.configmap_dir,
-                stall_seconds=settings.download_stall_seconds,
-                timeout_seconds=settings.download_timeout_seconds,
-            ),
+            access=self._access(),
             bounds=Bounds(
                 max_bytes=settings.max_model_bytes,
                 max_files=settings.max_model_files,
@@ -153,15 +190,15 @@ class Lifecycle:
             raise error
         return artifact
 
-    def _predictor(self, model: OnnxModel) -> Predictor:
+    def _predictor(self, model: OnnxModel, metrics: Metrics) -> Predictor:
         rules = Rules(
             max_rows=self._settings.max_rows,
             allow_non_finite=self._settings.non_finite is NonFinite.ALLOW,
             timeout_seconds=self._settings.request_timeout_seconds,
         )
-        return Predictor(model, rules, admission=self._admission, watchdog=self._watchdog, metrics=self._metrics)
+        return Predictor(model, rules, admission=self._admission, watchdog=self._watchdog, metrics=metrics)
 
-    def _serve(self, artifact: Artifact, model: OnnxModel, predictor: Predictor, timings: Timings) -> None:
+    def _serve(self, artifact: Artifact, model: OnnxModel, timings: Timings) -> None:
         info = ModelInfo(
             uri=self._shown_uri(),
             version=self._settings.model_version,
@@ -170,9 +207,9 @@ class Lifecycle:
             opset=artifact.opset,
             producer=model.producer,
         )
-        report = Report(state=State.READY, model=info, signature=model.signature, timings=timings)
+        report = Report(state=State.READY, model=info, signature=model.signature, golden=self._golden, timings=timings)
         self._metrics.set_model(_labels(self._settings.name, info), load_seconds=sum(dataclasses.astuple(timings)))
-        self.serving = Serving(predictor, report, artifact.sha256)
+        self._loaded = self.serving = Serving(self._predictor(model, self._metrics), report, artifact.sha256)
         _LOG.info("Model is ready", extra={"sha256": artifact.sha256, "uri": info.uri})
 
     def _digest_error(self, sha256: str) -> DigestMismatch | None:
@@ -196,7 +233,7 @@ def _warm_up(predictor: Predictor) -> None:
     """
     try:
         predictor.predict(Call(made_up_inputs(predictor.signature)))
-    except (InferenceFailed, InvalidRequest) as error:
+    except RequestError as error:
         _LOG.warning("The warm-up run with made-up inputs failed: %s", error)
 
 
@@ -214,6 +251,15 @@ def _failure(error: ModelError, wait: float) -> Report:
     return Report(
         state=State.FAILED, reason=type(error).__name__, message=str(error), retry_after_seconds=round(wait, 1)
     )
+
+
+def _read_examples(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise GoldenExamplesFailed(
+            f"The golden examples in {file} can't be read ({error.strerror}). Check model.goldenExamples."
+        ) from error
 
 
 def _read_digest(file: Path) -> str:

@@ -34,6 +34,7 @@ _DATATYPES = {
     "bfloat16": "BF16",
     "string": "BYTES",
 }
+_CPP_FUNCTION = re.compile(r"[\w:<>*& ,]*onnxruntime::[\w:~<>]+\([^()]*(\([^()]*\)[^()]*)*\)( const)? ?")
 _INNERMOST = re.compile(r"tensor\((\w+)\)")
 RUNTIME_VERSION: str = onnxruntime.__version__
 
@@ -184,5 +185,7 @@ def _run_error(error: Exception) -> Exception:
 def _reason(error: Exception) -> str:
     """Take the telling part of an ONNX Runtime message: no source paths, no trailing dot, one line."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", str(error))
+    text = re.sub(r"Load model from \S+ failed:\s*", "", text)
     text = re.sub(r"/\S*onnxruntime\S*\.(cc|h):\d+ ", "", text)
+    text = _CPP_FUNCTION.sub("", text)
     return " ".join(text.split()).rstrip(".")[:500]

@@ -48,6 +48,8 @@ class Report:
     retry_after_seconds: float | None = None
     model: ModelInfo | None = None
     signature: Signature | None = None
+    golden: dict[str, Any] | None = None
+    """How the model did on its golden examples."""
     timings: Timings | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Report:
             "retryAfterSeconds": self.retry_after_seconds,
             "model": dataclasses.asdict(self.model) if self.model else None,
             "signature": signature_as_json(self.signature) if self.signature else None,
+            "golden": self.golden,
             "timings": _camel(dataclasses.asdict(self.timings)) if self.timings else None,
         }
 

@@ -90,10 +90,11 @@ class RegistrySource:
         """Ask the registry, and once more with a token if it wants one."""
         answer = web.send(self._base + path, {**headers, **self._headers}, shown=self._shown, timeout=self._timeout)
         if answer.status == 401 and not self._headers:
-            self._headers = self._authorize(answer.headers.get("WWW-Authenticate", ""))
+            challenge = answer.headers.get("WWW-Authenticate", "")
             answer.close()
+            self._headers = self._authorize(challenge)
             answer = web.send(self._base + path, {**headers, **self._headers}, shown=self._shown, timeout=self._timeout)
-        if answer.status >= 400:
+        if answer.status >= 300:
             answer.close()
             raise web.of_status(answer.status, self._shown)
         return answer

@@ -54,7 +54,7 @@ def send(url: str, headers: Mapping[str, str], *, shown: str, timeout: float) ->
 def request(url: str, *, shown: str, headers: Mapping[str, str], timeout: float) -> Any:
     """Send a GET request; raise our own errors for everything that is no success."""
     answer = send(url, headers, shown=shown, timeout=timeout)
-    if answer.status >= 400:
+    if answer.status >= 300:
         answer.close()
         raise of_status(answer.status, shown)
     return answer
@@ -66,6 +66,8 @@ def read_pieces(answer: Any, *, shown: str) -> Iterator[bytes]:
         with answer:
             while piece := answer.read(_PIECE):
                 yield piece
+            if answer.length:
+                raise unavailable(shown, "it broke off")
     except (OSError, http.client.HTTPException) as error:
         raise unavailable(shown, _detail(error)) from error
 
