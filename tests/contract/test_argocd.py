@@ -60,7 +60,7 @@ AVAILABLE = condition("Available", "True", "Serving")
         (an_endpoint(conditions=[NOT_READY, AVAILABLE, condition("Reconciling", "True", "Paused")]), "Suspended"),
         (an_endpoint(conditions=[NOT_READY, AVAILABLE, condition("Stalled", "True", "Aborted")]), "Degraded"),
         (an_endpoint(conditions=[NOT_READY, condition("Stalled", "True", "ModelNotFound")]), "Degraded"),
-        (an_endpoint(conditions=[condition("Ready", "False", "Suspended")]), "Suspended"),
+        (an_endpoint(conditions=[NOT_READY, condition("Reconciling", "True", "Suspended")]), "Suspended"),
         (an_endpoint(conditions=[NOT_READY, AVAILABLE]), "Progressing"),
     ],
     ids=[

@@ -14,14 +14,11 @@ if stalled ~= nil and stalled.status == "True" then
   return {status = "Degraded", message = stalled.message}
 end
 if reconciling ~= nil and reconciling.status == "True" then
-  -- A step with `pause: true` waits for a person, who finds the next command in the message.
-  local health = reconciling.reason == "Paused" and "Suspended" or "Progressing"
-  return {status = health, message = reconciling.message}
+  -- A step with `pause: true` waits for a person, who finds the next command in the message; so does `replicas: 0`.
+  local waits = reconciling.reason == "Paused" or reconciling.reason == "Suspended"
+  return {status = waits and "Suspended" or "Progressing", message = reconciling.message}
 end
 if ready ~= nil and ready.status == "True" then
   return {status = "Healthy", message = ready.message}
-end
-if ready ~= nil and ready.reason == "Suspended" then
-  return {status = "Suspended", message = ready.message}
 end
 return {status = "Progressing", message = ready ~= nil and ready.message or "Waiting for the operator"}
