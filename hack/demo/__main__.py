@@ -17,7 +17,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--name", default="demo", help="name of the cluster (default: demo)")
     parser.add_argument(
-        "--kind", choices=["node", "kind", "current"], help="kind of the cluster (default: what is there)"
+        "--kind",
+        choices=["node", "kind", "current"],
+        default=os.environ.get("CLUSTER") or None,
+        help="kind of the cluster (default: what this machine can do)",
     )
     options = parser.parse_args(arguments)
     cache = Path(os.environ.get("MODELENDPOINT_CACHE") or Path.home() / ".cache" / "modelendpoint")
