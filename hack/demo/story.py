@@ -176,7 +176,7 @@ class Story:
             f"From now on a pod in the cluster sends {TRAFFIC_RATE} requests/s, half of them on new connections, and\n"
             "compares every answer with what the model that claims to have made it computes. It tries nothing twice."
         )
-        plan = self._plan(count=None, rate=TRAFFIC_RATE)
+        plan = self.plan(count=None, rate=TRAFFIC_RATE)
         with under_load(self._raw_kubectl, plan, namespace=NAMESPACE, name="load-traffic") as traffic:
             stable = self._revision("stable")
             candidate = self._start_the_canary()
@@ -200,7 +200,7 @@ class Story:
         return self._revision("candidate")
 
     def _send_and_show(self, weights: dict[str, int], *, count: int, rate: float) -> None:
-        plan = self._plan(count=count, rate=rate)
+        plan = self.plan(count=count, rate=rate)
         with under_load(self._raw_kubectl, plan, namespace=NAMESPACE, name="load-check") as run:
             result = run.result().assert_none_failed()
         assert_split(result.by_revision, weights)
@@ -244,7 +244,8 @@ class Story:
         )
         self.terminal.succeed(f"Done in {self.terminal.elapsed}")
 
-    def _plan(self, *, count: int | None, rate: float) -> LoadPlan:
+    def plan(self, *, count: int | None, rate: float) -> LoadPlan:
+        """Plan a load on the endpoint: all held-out rows, and what both versions compute for them."""
         held_out, *versions = self.trained
         return LoadPlan(
             url=f"http://{ENDPOINT}.{NAMESPACE}.svc",
