@@ -36,7 +36,7 @@ def test_the_load_expects_of_each_version_what_scikit_learn_predicts(tmp_path: P
         for row, (label, probabilities) in enumerate(zip(version.labels, version.probabilities, strict=True)):
             expected = plan.oracle[version.sha256][row]
             assert expected[0] == label
-            assert max(abs(a - b) for a, b in zip(expected[1:], probabilities, strict=True)) < 1e-5
+            assert max(abs(float(a) - b) for a, b in zip(expected[1:], probabilities, strict=True)) < 1e-5
 
 
 def test_an_answer_of_the_other_version_would_be_seen(tmp_path: Path) -> None:
