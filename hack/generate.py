@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from modelendpoint_operator.api.crd import COLUMNS, RULES, WIDE_COLUMNS, build_crd, build_schema, schema_at
+from modelendpoint_operator.api.crd import COLUMNS, WIDE_COLUMNS, build_crd, build_schema, schema_at
+from modelendpoint_operator.api.rules import RULES
 from modelendpoint_operator.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAMES
 from modelendpoint_operator.settings import PREFIX, Settings
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modelendpoint_operator.api.crd import COLUMNS, RULES, WIDE_COLUMNS
+from modelendpoint_operator.api.crd import COLUMNS, WIDE_COLUMNS
+from modelendpoint_operator.api.rules import RULES
 from modelendpoint_operator.names import API_VERSION, KIND
 from support.cluster import REPOSITORY, Cluster, CommandFailed
 from support.helm import NAMESPACE as SYSTEM

@@ -1,14 +1,14 @@
-"""The CRD document, built from the models: structural schema, columns, scale, and the cross-field rules in CEL.
+"""The CRD document, built from the models: structural schema, columns, scale, and the rules of ``api/rules.py``.
 
 No file access: ``hack/generate.py`` writes what this returns to ``crds/`` and into the chart.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.base import ApiModel
+from modelendpoint_operator.api.rules import RULES
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 from modelendpoint_operator.api.status import ModelEndpointStatus
 
@@ -17,108 +17,6 @@ Schema = dict[str, Any]
 DESCRIPTION = (
     "A ModelEndpoint is a URL that answers predictions of a model. The operator keeps it true: it starts model "
     "servers, moves traffic to new versions of the model step by step, and tells in status how it goes."
-)
-
-NAME_LENGTH = 40
-"""Longest name of an endpoint: children add up to 23 characters, and a Service's name has at most 63."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A CEL rule that plain schema can't say. ``at`` is the part of the schema that is ``self`` in it.
-
-    ``field`` is the part of ``self`` that the message is about, when it is not all of it. The API server puts the
-    field's path before the message.
-    """
-
-    at: str
-    rule: str
-    message: str
-    field: str = ""
-
-    def as_validation(self) -> Schema:
-        """Write the rule as an item of ``x-kubernetes-validations``."""
-        # The reason "Invalid" would show the type of `self` as if it were the value at fault; this one shows no value.
-        field_path = {"fieldPath": self.field} if self.field else {}
-        return {"rule": self.rule, "message": self.message, "reason": "FieldValueForbidden", **field_path}
-
-
-def _at_most_the_limit(amount: str) -> Rule:
-    request, limit = f"self.requests.{amount}", f"self.limits.{amount}"
-    both = f"has(self.requests) && has({request}) && has(self.limits) && has({limit})"
-    return Rule(
-        at="spec.server.resources",
-        rule=f"!({both}) || quantity(string({request})).compareTo(quantity(string({limit}))) <= 0",
-        message=f"requests.{amount} must not be above limits.{amount}",
-        field=f".requests.{amount}",
-    )
-
-
-def _memory_in_bytes(amounts: str) -> Rule:
-    return Rule(
-        at=f"spec.server.resources.{amounts}.memory",
-        rule="!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('16Mi')) >= 0",
-        message="must be at least 16Mi; the unit is bytes, and the suffix m means thousandths of a byte",
-    )
-
-
-RULES = (
-    Rule(
-        at="",
-        rule=f"self.metadata.name.size() <= {NAME_LENGTH} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        message=f"Services are named after it, so it must have at most {NAME_LENGTH} characters: lower-case letters, "
-        "digits and '-', a letter first and no '-' last",
-        field=".metadata.name",
-    ),
-    Rule(
-        at="",
-        rule="!self.metadata.name.matches('-(router|r[0-9]+)$')",
-        message="must not end in -router or -r<number>, as the router and the revisions of other endpoints do",
-        field=".metadata.name",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
-        message="must be configmap://<name>/<key>",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="!self.startsWith('pvc://')"
-        " || (self.matches('^pvc://[a-z0-9][-a-z0-9.]*/[^/]') && !self.matches('/[.][.](/|$)'))",
-        message="must be pvc://<claim>/<path>, without '..' in the path",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="self.matches('^(pvc|configmap)://') || self.matches('^[a-z0-9]+://[^/]+/[^/]')",
-        message="must have a path after the bucket or host, such as s3://models/churn/3/model.onnx",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="!self.matches('^[a-z0-9]+://[^/]*@')",
-        message="must not hold credentials: put them into a Secret and name it in spec.model.credentialsSecretRef",
-    ),
-    Rule(
-        at="spec.model",
-        rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
-        message="is of no use with a pvc:// or configmap:// uri: leave it out",
-        field=".credentialsSecretRef",
-    ),
-    _at_most_the_limit("cpu"),
-    _at_most_the_limit("memory"),
-    _memory_in_bytes("requests"),
-    _memory_in_bytes("limits"),
-    Rule(
-        at="spec.rollout",
-        rule="!has(self.steps) || self.steps.map(step, step.weight).isSorted()",
-        message="a weight must not be below the weight of the step before it",
-        field=".steps",
-    ),
-    Rule(
-        at="spec.rollout.steps.items",
-        rule="!(has(self.pause) && self.pause && has(self.holdSeconds))",
-        message="a step either holds for holdSeconds or pauses: leave one of the two out",
-        field=".pause",
-    ),
 )
 
 LIST_KEYS = {
@@ -206,9 +104,12 @@ def build_schema() -> Schema:
             "apiVersion": {"description": f"Always {names.API_VERSION}.", "type": "string"},
             "kind": {"description": f"Always {names.KIND}.", "type": "string"},
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-            "spec": _model_schema(ModelEndpointSpec),
+            "spec": build_model_schema(ModelEndpointSpec),
             # Until the operator has seen the object, its generation is not observed: Flux, Helm and Argo CD wait.
-            "status": {**_without_defaults(_model_schema(ModelEndpointStatus)), "default": {"observedGeneration": -1}},
+            "status": {
+                **_without_defaults(build_model_schema(ModelEndpointStatus)),
+                "default": {"observedGeneration": -1},
+            },
         },
     }
     for path, key in LIST_KEYS.items():
@@ -225,7 +126,8 @@ def schema_at(schema: Schema, path: str) -> Schema:
     return schema
 
 
-def _model_schema(model: type[ApiModel]) -> Schema:
+def build_model_schema(model: type[ApiModel]) -> Schema:
+    """Build the structural schema of one model; raises ``ValueError`` for a constraint that a CRD can't say."""
     document = model.model_json_schema(by_alias=True)
     return _structural(document, definitions=document.get("$defs", {}))
 

@@ -1,4 +1,4 @@
-"""What the author of a ModelEndpoint writes. Cross-field rules are CEL in the CRD (``api/crd.py``)."""
+"""What the author of a ModelEndpoint writes. Cross-field rules are CEL in the CRD (``api/rules.py``)."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -122,7 +122,7 @@ class Routing(ApiModel):
 
     replicas: Annotated[int, Field(ge=1, le=50, strict=True)] = 2
     """Number of router pods."""
-    timeout_seconds: Annotated[int, Field(ge=1, le=3600, strict=True)] = 60
+    timeout_seconds: Annotated[int, Field(ge=1, le=600, strict=True)] = 60
     """Longest time an answer may take; then the router answers 504."""
 
 

@@ -8,7 +8,8 @@ import yaml
 from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
-from modelendpoint_operator.api.crd import LIST_KEYS, RULES, _model_schema, build_crd, build_schema, schema_at
+from modelendpoint_operator.api.crd import LIST_KEYS, build_crd, build_model_schema, build_schema, schema_at
+from modelendpoint_operator.api.rules import RULES
 
 SCHEMA = build_schema()
 VERSION = build_crd()["spec"]["versions"][0]
@@ -128,4 +129,4 @@ def test_a_constraint_that_a_crd_cannot_say_is_refused_at_build_time() -> None:
         amount: int = Field(gt=0)
 
     with pytest.raises(ValueError, match="exclusiveMinimum"):
-        _model_schema(Odd)
+        build_model_schema(Odd)
