@@ -12,6 +12,7 @@ from localcluster.commands import ClusterError
 NETWORK = IPv4Network("198.18.0.0/15")
 PREFIX = 30
 HIGHEST = 255
+LINK_PREFIX = "mep-"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class AddressPair:
     @property
     def interface(self) -> str:
         """The name of this machine's end."""
-        return f"mep-{self.index}"
+        return f"{LINK_PREFIX}{self.index}"
 
 
 def lowest_free(taken: Collection[int]) -> int:
@@ -42,3 +43,9 @@ def lowest_free(taken: Collection[int]) -> int:
         if index not in taken:
             return index
     raise ClusterError(f"all {HIGHEST + 1} address pairs are taken; take a cluster down first")
+
+
+def read_link_index(interface: str) -> int | None:
+    """Return the index of the cluster that a network interface belongs to; None if it is not one of ours."""
+    number = interface.removeprefix(LINK_PREFIX)
+    return int(number) if number != interface and number.isdecimal() else None

@@ -6,9 +6,12 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+NAME = "io.containerd.image.name"
+REFERENCE = "org.opencontainers.image.ref.name"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -34,20 +37,36 @@ def build_scratch_archive(
         }
     )
     named = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest)
-    named["annotations"] = {"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": reference}
+    named["annotations"] = {NAME: reference, REFERENCE: reference}
     blobs = {f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}": blob for blob in (layer, config, manifest)}
     index = _json({"schemaVersion": 2, "manifests": [named]})
     return _tar({"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": index, **blobs}, mode=0o644)
 
 
-def read_digest(archive: Path) -> str | None:
-    """Return the digest by which containerd knows the image of an archive; None for the layout of an older Docker."""
+@dataclass(frozen=True)
+class Image:
+    """Which image an archive holds, as containerd knows it."""
+
+    reference: str
+    digest: str
+
+
+def read_image(archive: Path) -> Image | None:
+    """Read which image an archive holds; None for the layout of an older Docker, which does not say it."""
     with tarfile.open(archive) as tar:
         if "index.json" not in tar.getnames():
             return None
         index = tar.extractfile("index.json")
         assert index is not None
-        return str(json.load(index)["manifests"][0]["digest"])
+        found = json.load(index)["manifests"][0]
+    names = found.get("annotations", {})
+    return Image(names.get(NAME) or names.get(REFERENCE, ""), found["digest"])
+
+
+def is_listed(image: Image | None, listing: str) -> bool:
+    """Say whether the output of ``ctr images list`` has the image by this very name."""
+    lines = (line.split() for line in listing.splitlines())
+    return image is not None and any(line[:1] == [image.reference] and image.digest in line for line in lines)
 
 
 def _tar(files: Mapping[str, bytes], *, mode: int) -> bytes:

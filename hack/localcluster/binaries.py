@@ -7,19 +7,16 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
-import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localcluster.commands import ClusterError, locked, say
+from localcluster.commands import ClusterError, locked, run_long, say
 from localcluster.folders import TOOLS, Cache
 from localcluster.golang import find_go
 
 FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
-PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +93,14 @@ def build_key(files: Mapping[str, bytes], linker_flags: str) -> str:
     return digest.hexdigest()
 
 
+def describe_progress(lines: Sequence[str]) -> str:
+    """Say how far ``go build -v`` is: it names every module that it downloads and every package that it compiles."""
+    downloaded = sum(line.startswith("go: downloading") for line in lines)
+    if len(lines) > downloaded:
+        return f"{len(lines) - downloaded} packages compiled"
+    return f"{downloaded} modules downloaded" if downloaded else "started"
+
+
 def ensure_binaries(cache: Cache, sources: Iterable[Source]) -> None:
     """Build what the cache does not have."""
     with locked(cache.bin / ".lock"):
@@ -133,7 +138,8 @@ def _build(cache: Cache, source: Source, names: list[str], key: str) -> None:
     packages = [source.packages[name] for name in names]
     target = str(beside / names[0]) if len(names) == 1 else f"{beside}/"
     command = [str(go), "build", "-v", *FLAGS, "-ldflags", source.linker_flags, "-o", target, *packages]
-    _run_build(command, source.folder)
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
+    run_long(command, describe=describe_progress, environment=environment, folder=source.folder)
     for name in names:
         _keep(cache, beside / name, binary(cache, source, name), key)
     shutil.rmtree(beside)
@@ -148,30 +154,3 @@ def _keep(cache: Cache, built: Path, path: Path, key: str) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(path.relative_to(cache.bin))
     link.replace(cache.bin / path.name)
-
-
-def _run_build(command: list[str], folder: Path) -> None:
-    """Run ``go build -v``, which names every package that it compiles, and say now and then how far it is."""
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-    lines: list[str] = []
-    assert process.stderr is not None
-    reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
-    reader.start()
-    started = time.monotonic()
-    while _is_running(process):
-        compiled = [line for line in lines if not line.startswith("go: ")]
-        doing = f"{len(compiled)} packages compiled" if compiled else f"{len(lines)} modules downloaded"
-        say(f"  {time.monotonic() - started:4.0f} s, {doing}")
-    reader.join()
-    if process.returncode:
-        raise ClusterError(f"`{' '.join(command)}` failed in {folder}:\n{''.join(lines[-30:])}")
-
-
-def _is_running(process: subprocess.Popen[str]) -> bool:
-    """Wait for the next moment to say something; say whether there is still something to wait for."""
-    try:
-        process.wait(PROGRESS_SECONDS)
-    except subprocess.TimeoutExpired:
-        return True
-    return False

@@ -4,14 +4,14 @@ The base is committed under the name that Docker Hub gives it, so the Dockerfile
 is kept in the cache folder; the storage of other people's buildah or podman is not touched.
 """
 
+import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from localcluster import debian
-from localcluster.commands import run, say, stream
+from localcluster.commands import run, run_long, say, write_atomically
 from localcluster.folders import REPOSITORY, Cache
 
 SUITE = "trixie"
@@ -24,6 +24,7 @@ PATHS_WITHOUT_USE = (
     "var/cache/apt",
     "var/lib/apt",
 )
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SLIM = "".join(f"path-exclude /usr/share/{name}/*\n" for name in ("doc", "man", "info", "locale", "lintian"))
 
 
@@ -31,12 +32,15 @@ class Buildah:
     """buildah with a storage of its own."""
 
     def __init__(self, cache: Cache) -> None:
-        folder = cache.images / "buildah"
-        self._command = ["buildah", "--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+        self._folder = cache.images / "buildah"
+        self._command = ["buildah", "--root", str(self._folder / "storage"), "--runroot", str(self._folder / "run")]
+        self._environment = {**os.environ, "CONTAINERS_CONF": str(self._folder / "containers.conf")}
 
     def prepare(self) -> None:
         """Make the base image, unless it is there."""
         debian.install(debian.missing(debian.BUILD), reason="building images without Docker")
+        network = f'[network]\nnetwork_config_dir = "{self._folder}/network"\n'  # else it makes /etc/cni/net.d
+        write_atomically(self._folder / "containers.conf", network)
         if self.has(BASE):
             return
         say(f"making {BASE} with debootstrap (once; a minute)")
@@ -45,24 +49,18 @@ class Buildah:
             _debootstrap(root)
             container = self._run("from", "scratch").strip()
             self._run("add", container, str(root), "/")
-            self._run(
-                "config",
-                "--cmd",
-                "bash",
-                "--env",
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                container,
-            )
+            self._run("config", "--cmd=bash", f"--env=PATH={PATH}", container)
             self._run("commit", "--rm", container, BASE)
 
     def has(self, reference: str) -> bool:
         """Say whether there is an image of that name."""
-        return subprocess.run([*self._command, "inspect", reference], capture_output=True, check=False).returncode == 0
+        return reference in self._run("images", "--format={{.Name}}:{{.Tag}}").split()
 
     def build(self, target: str, reference: str, options: Sequence[str]) -> None:
         """Build one target of the Dockerfile."""
         command = [*self._command, "build", "--isolation=chroot", "--pull-never", "--layers", "--format=oci"]
-        stream([*command, f"--target={target}", f"--tag={reference}", *options, str(REPOSITORY)])
+        options = [f"--target={target}", f"--tag={reference}", *options, str(REPOSITORY)]
+        run_long([*command, *options], environment=self._environment)
 
     def save(self, reference: str, archive: Path) -> None:
         """Write the image to an archive in the OCI layout."""
@@ -72,13 +70,13 @@ class Buildah:
         beside.replace(archive)
 
     def _run(self, *arguments: str) -> str:
-        return run([*self._command, *arguments])
+        return run([*self._command, *arguments], environment=self._environment)
 
 
 def _debootstrap(root: Path) -> None:
     # In a mount namespace, so that nothing stays mounted however it ends.
     mirror = debian.find_mirror()
-    run(["unshare", "--mount", "debootstrap", "--variant=minbase", SUITE, root, *mirror])
+    run_long(["unshare", "--mount", "debootstrap", "--variant=minbase", SUITE, root, *mirror])
     for path in PATHS_WITHOUT_USE:
         shutil.rmtree(root / path, ignore_errors=True)
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(SLIM)

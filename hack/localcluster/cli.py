@@ -22,6 +22,7 @@ The first start builds them from Go modules, which takes about ten minutes on 2 
 def main(arguments: Sequence[str]) -> int:
     """Run the command and return its code."""
     options = build_parser().parse_args(arguments)
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where ip, iptables and runc are; `su` leaves them out
     try:
         return int(VERBS[options.verb](options, Cache.from_environment(os.environ)))
     except ClusterError as error:

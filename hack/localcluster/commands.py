@@ -4,9 +4,13 @@ import contextlib
 import fcntl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+PROGRESS_SECONDS = 10.0
+SHORT = 110
 
 
 class ClusterError(Exception):
@@ -34,16 +38,50 @@ def run(
     return done.stdout
 
 
-def stream(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
-    """Run a long command with its output indented, as it comes."""
+def last_line(lines: Sequence[str]) -> str:
+    """Describe a long command by the last thing that it said."""
+    return lines[-1].strip()[:SHORT] if lines else "started"
+
+
+def run_long(
+    command: Sequence[str | Path],
+    *,
+    describe: Callable[[Sequence[str]], str] = last_line,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> None:
+    """Run a command that takes its time, and say every ten seconds how far it is; what it prints is only shown if it
+    fails."""
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     assert process.stdout is not None
-    for line in process.stdout:
-        say(f"  {line.rstrip()}")
-    if process.wait():
-        raise ClusterError(f"`{' '.join(command)}` failed ({process.returncode}); see above")
+    lines: list[str] = []
+    reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+    reader.start()
+    began = time.monotonic()
+    while _is_running(process):
+        say(f"  {time.monotonic() - began:4.0f} s: {describe(lines)}")
+    reader.join()
+    if process.returncode:
+        last = "".join(lines[-30:])
+        raise ClusterError(f"`{' '.join(map(str, command))}` failed ({process.returncode}):\n{last}")
+
+
+def _is_running(process: subprocess.Popen[str]) -> bool:
+    """Wait for the next moment to say something; say whether there is still something to wait for."""
+    try:
+        process.wait(PROGRESS_SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 @contextlib.contextmanager

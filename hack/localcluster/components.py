@@ -27,6 +27,17 @@ DOMAIN = "cluster.local"
 PAUSE_IMAGE = "localhost/pause:1"
 CONTAINERD = "/run/containerd/containerd.sock"
 
+KERNEL_SETTINGS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+"""What kubelet sets where it finds something else. No namespace has these for itself: they are the whole machine's. So
+files with what it wants to see are laid over them in the node, and the machine's stay as they are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSettings:
@@ -44,7 +55,7 @@ class NodeSettings:
     @property
     def cgroup(self) -> str:
         """The control group that all pods are in."""
-        return f"modelendpoint-{self.name}"
+        return f"modelendpoint-{self.index}"
 
     @property
     def server(self) -> str:
@@ -136,6 +147,7 @@ def build_parts(node: NodeSettings) -> tuple[Part, ...]:
             name="apply-base",
             command=(
                 *(f"{BIN}/kubectl", f"--kubeconfig={KUBECONFIGS}/admin", "apply", "--server-side"),
+                "--cache-dir=/run/kubectl",
                 *("--force-conflicts", f"--filename={CONFIG}/base.json"),
             ),
             after=("apiserver",),
@@ -235,8 +247,10 @@ def build_files(node: NodeSettings) -> dict[str, str]:
         "cni/10-pods.conflist": _pod_network(),
     }
     texts = {"containerd.toml": _containerd(node), "Corefile": _corefile(node), "resolv.conf": ""}
-    return {f"config/{name}": json.dumps(document, indent=1) for name, document in documents.items()} | {
-        f"config/{name}": text for name, text in texts.items()
+    return {
+        **{f"config/{name}": json.dumps(document, indent=1) for name, document in documents.items()},
+        **{f"config/{name}": text for name, text in texts.items()},
+        **{f"kernel/{name}": value for name, value in KERNEL_SETTINGS.items()},
     }
 
 
@@ -258,6 +272,7 @@ def _kubelet(node: NodeSettings) -> dict[str, Any]:
         "clusterDNS": [DNS_SERVICE],
         "clusterDomain": DOMAIN,
         "resolvConf": f"{CONFIG}/resolv.conf",
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         # The disk is this machine's: how full it is is not for the node to judge, and loaded images must stay.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
@@ -297,6 +312,8 @@ def _pod_network() -> dict[str, Any]:
 def _containerd(node: NodeSettings) -> str:
     return f"""\
 version = 2
+[plugins."io.containerd.internal.v1.opt"]
+path = "/var/lib/containerd/opt"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{PAUSE_IMAGE}"
 restrict_oom_score_adj = true  # root may lack CAP_SYS_RESOURCE

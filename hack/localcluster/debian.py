@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from localcluster.commands import ClusterError, run, say
+from localcluster.commands import ClusterError, run, run_long, say
 
 NODE = {
     "/usr/bin/containerd": "containerd",
@@ -44,23 +43,9 @@ def install(packages: Iterable[str], *, reason: str) -> None:
         raise ClusterError(f"{reason} needs Debian packages; install them first: apt-get install {' '.join(packages)}")
     say(f"installing Debian packages for {reason}: {' '.join(packages)}")
     options = ["-qq", "-o", "DPkg::Lock::Timeout=300"]
-    _apt_get("update", *options)
-    _apt_get("install", "-y", "--no-install-recommends", *options, *packages)
-
-
-def _apt_get(*arguments: str) -> None:
-    done = subprocess.run(
-        ["apt-get", *arguments],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = "\n".join(done.stdout.splitlines()[-15:])
-        raise ClusterError(f"`apt-get {' '.join(arguments)}` failed ({done.returncode}):\n{last}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run_long(["apt-get", *options, "update"], environment=environment)
+    run_long(["apt-get", *options, "install", "-y", "--no-install-recommends", *packages], environment=environment)
 
 
 def find_mirror() -> list[str]:

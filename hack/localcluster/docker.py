@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from localcluster.commands import run, stream
+from localcluster.commands import run, run_long
 from localcluster.folders import REPOSITORY
 
 
@@ -30,7 +30,7 @@ class Docker:
     def build(self, target: str, reference: str, options: Sequence[str]) -> None:
         """Build one target of the Dockerfile."""
         command = ["docker", "build", f"--target={target}", f"--tag={reference}", *options, str(REPOSITORY)]
-        stream(command, environment={**os.environ, "DOCKER_BUILDKIT": "1"})
+        run_long(command, environment={**os.environ, "DOCKER_BUILDKIT": "1"})
 
     def save(self, reference: str, archive: Path) -> None:
         """Write the image to an archive."""

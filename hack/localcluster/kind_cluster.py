@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcluster.archives import read_digest
-from localcluster.commands import ClusterError, locked, run, say, stream
+from localcluster.archives import is_listed, read_image
+from localcluster.commands import ClusterError, locked, run, run_long, say
 from localcluster.folders import Cache, ClusterFolder
 
 
@@ -46,7 +46,7 @@ class KindCluster:
                 say(f"cluster {self.name} does not answer; making it anew")
                 run(["kind", "delete", "cluster", *self._options])
             self.folder.root.mkdir(parents=True, exist_ok=True)
-            stream(["kind", "create", "cluster", "--wait=120s", *self._options])
+            run_long(["kind", "create", "cluster", "--wait=120s", *self._options])
             say(f"cluster {self.name} is up; KUBECONFIG={self.kubeconfig}")
 
     def down(self) -> None:
@@ -73,10 +73,10 @@ class KindCluster:
         """Give image archives to the node; those that it has already are left out."""
         there = run(["docker", "exec", self._node, "ctr", "--namespace=k8s.io", "images", "list"])
         for archive in archives:
-            digest = read_digest(archive)
-            if digest is None or digest not in there:
+            image = read_image(archive)
+            if not is_listed(image, there):
                 run(["kind", "load", "image-archive", archive, f"--name={self._kind_name}"])
-                say(f"loaded {archive.stem}")
+                say(f"loaded {image.reference if image else archive}")
 
     def execute(self, command: Sequence[str]) -> int:
         """Refuse: the node's network is Docker's."""

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from localcluster.addresses import AddressPair
+from localcluster.addresses import AddressPair, read_link_index
 from localcluster.commands import ClusterError, run, wait_until
 from localcluster.folders import ClusterFolder
+from localcluster.logs import telling_lines
 from localcluster.processes import Process
 
+LINKS = Path("/sys/class/net")
 HACK = Path(__file__).resolve().parents[1]
 
 
@@ -34,7 +36,7 @@ def start(folder: ClusterFolder, addresses: AddressPair) -> Process:
         lambda: folder.process.exists() or outer.poll() is not None, seconds=10, failure="the node did not start"
     )
     if outer.poll() is not None:
-        raise ClusterError(f"could not make the node's namespaces; see {folder.log / 'node.log'}")
+        raise ClusterError(f"could not make the node's namespaces:\n{telling_lines(folder.log / 'node.log')}")
     process = Process.from_json(folder.process.read_text())
     join_networks(addresses, process)
     return process
@@ -68,9 +70,15 @@ def join_networks(addresses: AddressPair, process: Process) -> None:
     run(["ip", "link", "set", name, "up"])
 
 
+def find_link_indexes() -> set[int]:
+    """Find the indexes of all clusters that run on this machine, whoever started them."""
+    indexes = (read_link_index(path.name) for path in LINKS.iterdir())
+    return {index for index in indexes if index is not None}
+
+
 def has_link(name: str) -> bool:
     """Say whether this machine has a network interface of that name."""
-    return Path("/sys/class/net", name).exists()
+    return (LINKS / name).exists()
 
 
 def enter_network(process: Process) -> list[str]:

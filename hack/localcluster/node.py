@@ -5,7 +5,6 @@ Started by ``namespaces.start``. A part that ends is started again, as systemd w
 """
 
 import contextlib
-import json
 import os
 import socket
 import ssl
@@ -18,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localcluster.commands import wait_until, write_atomically
-from localcluster.components import BIN, SERVICES, NodeSettings, Part, build_parts
+from localcluster.components import BIN, HOME, KERNEL_SETTINGS, SERVICES, NodeSettings, Part, build_parts
 from localcluster.folders import ClusterFolder
 from localcluster.processes import observe_process
+from localcluster.reports import PartReport, write_report
 
 TICK_SECONDS = 0.1
 PROBE_SECONDS = 5.0
@@ -34,7 +34,7 @@ class PartState:
 
     part: Part
     phase: str = "waiting"
-    """``waiting`` for others, ``starting``, ``ready``, or ``ended`` and soon started again."""
+    """As in ``localcluster.reports``."""
     pid: int = 0
     starts: int = 0
     due: float = 0.0
@@ -94,6 +94,7 @@ class Supervisor:
         elif state.phase in ("starting", "ready") and state.part.probe:
             is_ready = answers(state.part.probe)
             state.enter("ready" if is_ready else "starting")
+            state.starts = 0 if is_ready else state.starts
             state.due = now + (PROBE_SECONDS if is_ready else TICK_SECONDS)
 
     def _start(self, state: PartState) -> None:
@@ -101,7 +102,7 @@ class Supervisor:
         state.pid = os.posix_spawnp(
             state.part.command[0],
             state.part.command,
-            {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+            {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": "/root"},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
@@ -114,9 +115,9 @@ class Supervisor:
         state.enter("starting")
 
     def _write_report(self) -> None:
-        report = json.dumps(
+        report = write_report(
             {
-                name: {"phase": state.phase, "starts": state.starts, "after": round(state.since - self._started, 1)}
+                name: PartReport(state.phase, state.starts, round(state.since - self._started, 1))
                 for name, state in self._states.items()
             }
         )
@@ -142,13 +143,15 @@ def answers(probe: str) -> bool:
 
 def become_node(folder: ClusterFolder, settings: NodeSettings) -> None:
     """Give this process's namespaces the mounts, the name and the network of a node."""
-    for arguments in (
+    mounts = [
         ["-t", "proc", "proc", "/proc"],
         ["-t", "tmpfs", "tmpfs", "/run"],
-        ["--bind", folder.log, "/var/log"],
-        ["--rbind", folder.var_lib, "/var/lib"],
+        ["--bind", str(folder.log), "/var/log"],
+        ["--rbind", str(folder.var_lib), "/var/lib"],
+        *(["--bind", f"{HOME}/kernel/{name}", f"/proc/sys/{name}"] for name in KERNEL_SETTINGS),
         ["--make-rshared", "/"],
-    ):
+    ]
+    for arguments in mounts:
         subprocess.run(["mount", *arguments], check=True)
     socket.sethostname(settings.name)
     join_network(settings)

@@ -1,6 +1,5 @@
 """The ``node`` kind: a real single node in namespaces of its own on this machine. Needs root, no container registry."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from localcluster import binaries, cgroups, debian, namespaces
 from localcluster.addresses import lowest_free
-from localcluster.archives import build_scratch_archive, read_digest
+from localcluster.archives import build_scratch_archive, is_listed, read_image
 from localcluster.certificates import make_certificates, read_kubeconfig
 from localcluster.commands import ClusterError, locked, run, say, write_atomically
 from localcluster.components import (
@@ -27,12 +26,12 @@ from localcluster.components import (
 from localcluster.folders import Cache, ClusterFolder
 from localcluster.logs import telling_lines
 from localcluster.processes import Process
+from localcluster.reports import PartReport, is_hopeless, list_trouble, read_report
 
 READY_SECONDS = 120.0
+RECOVERY_SECONDS = 30.0
 ASK_EVERY_SECONDS = 0.2
 SAY_EVERY_SECONDS = 5.0
-TOO_MANY_STARTS = 4
-"""A part that has ended this often while the cluster starts will not come up."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,12 @@ class NodeCluster:
         """Start it, unless it is up; go on with, or start again, what is half there."""
         if os.geteuid() != 0:
             raise ClusterError("a cluster of kind `node` needs root; run as root, or have Docker and kind and use them")
-        began = time.monotonic()
         debian.install(debian.missing(debian.NODE), reason="a node of a cluster")
         binaries.ensure_binaries(self.cache, binaries.NODE)
         with locked(self.folder.lock):
-            if namespaces.find(self.folder) and not self._trouble():
-                say(f"cluster {self.name} is up")
-                return
-            if not self._is_starting():
+            if not self._runs_well():
                 self._start()
-            self._wait_until_ready(began)
+        say(f"cluster {self.name} is up; KUBECONFIG={self.kubeconfig}")
 
     def down(self) -> None:
         """End it and remove all of it but its logs."""
@@ -77,6 +72,7 @@ class NodeCluster:
             namespaces.stop(self.folder, settings.addresses)
             cgroups.remove(settings.cgroup, _hierarchies())
             shutil.rmtree(self.folder.var_lib, ignore_errors=True)
+            shutil.rmtree(self.folder.root / "kubectl", ignore_errors=True)
             self.folder.kubeconfig.unlink(missing_ok=True)
             self.folder.settings.unlink()
         say(f"cluster {self.name} is down; its logs are in {self.folder.log}")
@@ -95,14 +91,14 @@ class NodeCluster:
         ctr = [*words, "ctr", "--namespace=k8s.io", "images"]
         there = run([*ctr, "list"])
         for archive in archives:
-            digest = read_digest(archive)
-            if digest and digest in there:
+            image = read_image(archive)
+            if is_listed(image, there):
                 continue
             with archive.open("rb") as file:
                 done = subprocess.run([*ctr, "import", "-"], stdin=file, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise ClusterError(f"containerd did not take {archive}:\n{done.stderr}")
-            say(f"loaded {archive.stem}")
+            say(f"loaded {image.reference if image else archive}")
 
     def execute(self, command: Sequence[str]) -> int:
         """Run a command in the node's network: Services, pods and node ports are reachable there."""
@@ -117,8 +113,18 @@ class NodeCluster:
     def _settings(self) -> NodeSettings:
         return NodeSettings.from_json(self.folder.settings.read_text())
 
+    def _runs_well(self) -> bool:
+        """Say whether it runs and is well, or becomes so: a part that ended a moment ago is being started again."""
+        if not namespaces.find(self.folder) or not self.folder.parts.exists():
+            return False
+        trouble = self._watch(seconds=RECOVERY_SECONDS)
+        if trouble:
+            say(f"cluster {self.name} is not well ({'; '.join(trouble)}); starting it again")
+        return not trouble
+
     def _start(self) -> None:
-        """Start process 1 on what is kept; an older one of this cluster is ended first."""
+        """Start process 1 on what is kept, after ending an older one of this cluster, and wait until all is well."""
+        began = time.monotonic()
         settings = self._choose_settings()
         namespaces.stop(self.folder, settings.addresses)
         self.folder.parts.unlink(missing_ok=True)
@@ -126,14 +132,19 @@ class NodeCluster:
         cgroups.make(settings.cgroup, _hierarchies())
         say(f"starting cluster {self.name}: a node of Kubernetes {binaries.KUBERNETES.version}")
         namespaces.start(self.folder, settings.addresses)
+        if trouble := self._watch(seconds=READY_SECONDS):
+            namespaces.stop(self.folder, settings.addresses)
+            raise ClusterError(f"cluster {self.name} did not come up: {'; '.join(trouble)}\n{self._telling_logs()}")
+        say(f"  the node is ready ({time.monotonic() - began:.1f} s)")
 
     def _choose_settings(self) -> NodeSettings:
         with locked(self.cache.clusters / ".lock"):
             if self.folder.settings.exists():
                 return self._settings()
             others = (NodeSettings.from_json(path.read_text()) for path in self.cache.clusters.glob("*/settings.json"))
-            taken = {settings.index for settings in others}
-            settings = NodeSettings(name=self.name, index=lowest_free(taken))
+            # Clusters that are kept in another cache are known by their link.
+            taken = {settings.index for settings in others} | namespaces.find_link_indexes()
+            settings = NodeSettings(name=self.name, index=lowest_free(taken), snapshotter=self._choose_snapshotter())
             shutil.rmtree(self.folder.log, ignore_errors=True)
             write_atomically(self.folder.settings, settings.to_json())
             return settings
@@ -154,64 +165,58 @@ class NodeCluster:
         pause = (home / "bin" / "pause").read_bytes()
         (home / "pause.tar").write_bytes(build_scratch_archive(PAUSE_IMAGE, {"pause": pause}, ["/pause"]))
 
+    def _choose_snapshotter(self) -> str:
+        """Overlays can't lie on an overlay, such as the file system of a container."""
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        below = run(["stat", "--file-system", "--format=%T", self.folder.root]).strip()
+        return "native" if below == "overlayfs" else "overlayfs"
+
     def _trouble(self) -> list[str]:
         """List what is wrong with a cluster whose process 1 lives."""
-        reported = self._reported()
-        parts = [part.name for part in build_parts(self._settings())]
-        found = [f"{name} is {phase}" for name in parts if (phase := reported.get(name, {}).get("phase")) != "ready"]
-        return found or self._node_trouble()
+        names = [part.name for part in build_parts(self._settings())]
+        return list_trouble(names, self._reported()) or self._node_trouble()
 
-    def _reported(self) -> dict[str, dict[str, str | int | float]]:
-        with contextlib.suppress(FileNotFoundError):
-            return dict(json.loads(self.folder.parts.read_text()))
-        return {}
+    def _reported(self) -> dict[str, PartReport]:
+        try:
+            return read_report(self.folder.parts.read_text())
+        except FileNotFoundError:
+            return {}
 
     def _node_trouble(self) -> list[str]:
-        kubectl = [str(self.cache.bin / "kubectl"), f"--kubeconfig={self.kubeconfig}", "--request-timeout=3s"]
+        kubectl = str(binaries.binary(self.cache, binaries.KUBERNETES, "kubectl"))
+        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder.root}/kubectl", "--request-timeout=3s"]
         ready = '{.status.conditions[?(@.type=="Ready")]}'
         try:
-            condition = json.loads(run([*kubectl, "get", "node", self.name, "-o", f"jsonpath={ready}"]) or "{}")
+            answer = run([kubectl, *options, "get", "node", self.name, "-o", f"jsonpath={ready}"])
         except ClusterError as error:
-            return [f"the node has not registered: {error}"]
+            return [f"the node has not registered: {str(error).splitlines()[-1]}"]
+        condition = json.loads(answer or "{}")
         return [] if condition.get("status") == "True" else [f"the node is not ready: {condition.get('message')}"]
 
-    def _is_starting(self) -> bool:
-        """Say whether process 1 lives and has parts that have never been ready: an interrupted ``up`` left it so."""
-        if not namespaces.find(self.folder):
-            return False
-        reported = self._reported()
-        return not reported or any(part["phase"] == "waiting" for part in reported.values())
-
-    def _wait_until_ready(self, began: float) -> None:
-        shown: set[str] = set()
-        last = time.monotonic()
+    def _watch(self, *, seconds: float) -> list[str]:
+        """Wait until all is well, and say what becomes ready; return what is wrong when there is no more hope."""
+        deadline = time.monotonic() + seconds
+        shown = {name for name, part in self._reported().items() if part.is_ready}
+        last_said = time.monotonic()
         while trouble := self._trouble():
-            for name, part in self._reported().items():
-                if part["phase"] == "ready" and name not in shown:
-                    shown.add(name)
-                    say(f"  {name} ({part['after']} s)")
-                    last = time.monotonic()
-            self._give_up_if_hopeless(began)
-            if time.monotonic() - last > SAY_EVERY_SECONDS:
+            reported = self._reported()
+            for name in sorted({name for name, part in reported.items() if part.is_ready} - shown):
+                say(f"  {name} is ready ({reported[name].after:.1f} s)")
+                shown.add(name)
+                last_said = time.monotonic()
+            if time.monotonic() - last_said > SAY_EVERY_SECONDS:
                 say(f"  waiting: {'; '.join(trouble)}")
-                last = time.monotonic()
+                last_said = time.monotonic()
+            if not namespaces.find(self.folder) or is_hopeless(reported.values()) or time.monotonic() > deadline:
+                return trouble
             time.sleep(ASK_EVERY_SECONDS)
-        say(f"cluster {self.name} is up after {time.monotonic() - began:.1f} s; KUBECONFIG={self.kubeconfig}")
+        return []
 
-    def _give_up_if_hopeless(self, began: float) -> None:
-        broken = [name for name, part in self._reported().items() if _is_hopeless(part)]
-        is_late = time.monotonic() - began > READY_SECONDS
-        if not broken and not is_late and namespaces.find(self.folder):
-            return
-        names = broken or [name for name, part in self._reported().items() if part["phase"] != "ready"] or ["node"]
+    def _telling_logs(self) -> str:
+        """Choose what the logs of the parts that are not ready tell."""
+        names = [name for name, part in self._reported().items() if not part.is_ready and part.starts] or ["node"]
         logs = (self.folder.log / f"{name}.log" for name in names)
-        told = "\n".join(f"{log}:\n{telling_lines(log)}" for log in logs if log.exists())
-        namespaces.stop(self.folder, self._settings().addresses)
-        raise ClusterError(f"cluster {self.name} did not come up: {', '.join(names)} failed\n{told}")
-
-
-def _is_hopeless(part: dict[str, str | int | float]) -> bool:
-    return part["phase"] != "ready" and int(part["starts"]) >= TOO_MANY_STARTS
+        return "\n".join(f"{log}:\n{telling_lines(log)}" for log in logs if log.exists())
 
 
 def _hierarchies() -> list[Path]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from localcluster import debian
-from localcluster.commands import locked, run, say
+from localcluster.commands import locked, run, run_long, say
 
 
 def ensure_virtualenv(folder: Path, lock: Path) -> Path:
@@ -31,4 +31,4 @@ def _make(folder: Path, lock: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         run([sys.executable, "-m", "venv", folder])
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock], environment=environment)
+    run_long([python, "-m", "pip", "install", "--require-hashes", "-r", lock], environment=environment)
