@@ -10,6 +10,14 @@ from localcluster.commands import run
 
 DAYS = "3650"
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+CA_EXTENSIONS = ("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign")
+EXTENSIONS = (
+    "basicConstraints=critical,CA:FALSE",
+    "keyUsage=critical,digitalSignature",
+    "extendedKeyUsage=clientAuth,serverAuth",
+    "authorityKeyIdentifier=keyid",
+)
+"""All that strict checking asks for, which Python does from 3.13 on."""
 OPENSSL_SETTINGS = "[req]\ndistinguished_name = name\n[name]\n"
 """Without it openssl adds what the machine's own settings say, such as CA:TRUE."""
 
@@ -37,10 +45,10 @@ def make_certificates(folder: Path, identities: tuple[Identity, ...]) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True, mode=0o700)
     (beside / "openssl.cnf").write_text(OPENSSL_SETTINGS)
-    _sign(beside, "ca", "/CN=modelendpoint-local-ca", ("basicConstraints=critical,CA:TRUE",))
+    _sign(beside, "ca", "/CN=modelendpoint-local-ca", CA_EXTENSIONS)
     for identity in identities:
         names = ",".join(identity.alternative_names) or f"DNS:{identity.file}"
-        extensions = (f"subjectAltName={names}", "extendedKeyUsage=clientAuth,serverAuth")
+        extensions = (f"subjectAltName={names}", *EXTENSIONS)
         _sign(beside, identity.file, identity.subject, extensions, by="ca")
     run(
         [
