@@ -33,6 +33,10 @@ ANNOTATION_RETRY = f"{GROUP}/retry"
 
 # Annotations that the operator sets on its own objects.
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
+ANNOTATION_SHA256 = f"{GROUP}/sha256"
+"""On a ControllerRevision: the digest of its model. Its data can't be changed, and the digest is learned later."""
+ANNOTATION_TEMPLATE = f"{GROUP}/template"
+"""On a revision's Deployment: what the revision is made from, should somebody delete its ControllerRevision."""
 ANNOTATION_ROUTER_CONFIG = f"{GROUP}/router-config"
 """On router pods: changing it makes the kubelet refresh the mounted ConfigMap at once."""
 ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from modelendpoint_operator import names
 from modelendpoint_operator.api.revision import RevisionTemplate
 
 
@@ -41,7 +41,6 @@ class RevisionRecord:
     template: RevisionTemplate
     sha256: str | None
     """Digest of the bytes: pinned by the author, or told by the revision's first pod."""
-    created: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +76,8 @@ class RouterSeen:
     """The configuration version that the pod was last poked for."""
     route_version: str | None
     """Version of the routes that Envoy uses; None when it did not answer."""
+    cluster_version: str | None = None
+    listener_version: str | None = None
     healthy: Mapping[int, int] = field(default_factory=dict)
     """Pods that Envoy sends requests to, by revision."""
 
@@ -89,8 +90,6 @@ class RoutesSeen:
     legs: tuple[Leg, ...]
     clusters: frozenset[int]
     """Revisions that the router knows hosts of."""
-    config: str
-    """Version of the whole configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,11 +128,8 @@ class Observation:
         """Yield what the revision's pods report, those that end left out."""
         return (pod.report for pod in self.pods if pod.revision == revision and pod.report and not pod.terminating)
 
-    def with_workload(self) -> frozenset[int]:
-        """Name the revisions that have a Deployment."""
-        labelled = (
-            body["metadata"].get("labels", {}).get("modelendpoint.dev/revision")
-            for ref, body in self.objects.items()
-            if ref.kind == "Deployment"
-        )
-        return frozenset(int(number) for number in labelled if number)
+    def workloads(self) -> dict[int, int]:
+        """Name the revisions that have a Deployment, and how many pods it wants."""
+        deployments = (body for ref, body in self.objects.items() if ref.kind == "Deployment")
+        numbered = ((body["metadata"]["labels"].get(names.LABEL_REVISION), body) for body in deployments)
+        return {int(number): body["spec"].get("replicas", 1) for number, body in numbered if number}

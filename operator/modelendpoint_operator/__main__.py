@@ -1,0 +1,141 @@
+"""Starts the operator: environment, logs, Lease, then kopf until it is told to end. The only reader of the environment."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import kopf
+import structlog
+
+from modelendpoint_operator.adapters.api_server import ENDPOINTS, ApiServer, connect
+from modelendpoint_operator.adapters.cluster import KubernetesCluster
+from modelendpoint_operator.adapters.envoy import RouterStatusReader
+from modelendpoint_operator.adapters.leases import LeaseStore
+from modelendpoint_operator.adapters.reports import ReportReader
+from modelendpoint_operator.elector import Elector
+from modelendpoint_operator.handlers.events import Key, build_registry
+from modelendpoint_operator.handlers.workers import Resync, Workers
+from modelendpoint_operator.health import HealthServer
+from modelendpoint_operator.reconciler import Reconciler, utc_now
+from modelendpoint_operator.settings import Settings, SettingsError
+from modelendpoint_operator.telemetry import Telemetry
+from modelendpoint_operator.watchdog import Watchdog
+from modelendpoint_operator.workqueue import WorkQueue
+
+PROBES_AT_ONCE = 16
+"""Router and server pods that are asked at the same time."""
+
+_log = structlog.get_logger()
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Run the operator; return the exit code."""
+    try:
+        settings = Settings.from_environment(environment)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    configure_logs(settings)
+    api = ApiServer(connect())
+    watchdog, telemetry = Watchdog(), Telemetry()
+    health = HealthServer(settings.port, is_healthy=lambda: not watchdog.is_silent(), registry=telemetry.registry)
+    health.start()
+    leases = LeaseStore(api, namespace=settings.lease_namespace, name=settings.lease_name)
+    elector = Elector(leases, identity=settings.identity, now=utc_now)
+    stop = _stop_on_signals(elector)
+    if not elector.win():
+        return 0
+    _log.info("Won the Lease", identity=settings.identity)
+    telemetry.leader.set(1)
+    keeper = threading.Thread(target=elector.keep, kwargs={"lost": _die}, name="elector", daemon=True)
+    keeper.start()
+    try:
+        run(settings, api, watchdog, telemetry, stop)
+    finally:
+        elector.stop()
+        elector.release()
+        _log.info("Ended")
+    return 0
+
+
+def run(settings: Settings, api: ApiServer, watchdog: Watchdog, telemetry: Telemetry, stop: threading.Event) -> None:
+    """Watch and work until told to stop."""
+    queue: WorkQueue[Key] = WorkQueue()
+    with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
+        cluster = KubernetesCluster(
+            api, routers=RouterStatusReader(), reports=ReportReader(), pool=pool, reporter=settings.identity
+        )
+        workers = Workers(queue, Reconciler(cluster, settings), telemetry, count=settings.workers)
+        resync = Resync(
+            queue, watchdog, list_versions=lambda: list_versions(api, settings), seconds=settings.resync_seconds
+        )
+        workers.start()
+        resync.start()
+        try:
+            kopf.run(
+                registry=build_registry(queue, watchdog),
+                standalone=True,
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
+                stop_flag=stop,
+            )
+        finally:
+            resync.stop()
+            queue.close()
+            workers.join(timeout=20)
+
+
+def list_versions(api: ApiServer, settings: Settings) -> dict[Key, str]:
+    """List all endpoints with the version that each has now."""
+    namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+    bodies = [body for namespace in namespaces for body in api.list(ENDPOINTS, namespace)]
+    return {
+        (body["metadata"]["namespace"], body["metadata"]["name"]): body["metadata"]["resourceVersion"]
+        for body in bodies
+    }
+
+
+def configure_logs(settings: Settings) -> None:
+    """Write log lines to stdout, kopf's own ones only when they warn."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    as_json = settings.log_format == "json"
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if as_json else []),
+            renderer,
+        ],
+    )
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stdout, format="%(levelname)s %(name)s %(message)s"
+    )
+
+
+def _stop_on_signals(elector: Elector) -> threading.Event:
+    """End on SIGTERM and SIGINT, also while waiting for the Lease."""
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        elector.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return stop
+
+
+def _die() -> None:
+    """End at once: another pod may hold the Lease already, and nothing may be written from now on."""
+    _log.error("Lost the Lease")
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

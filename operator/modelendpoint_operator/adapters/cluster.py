@@ -1,0 +1,176 @@
+"""The cluster as a port: observe one endpoint, carry out a plan. Decides nothing."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from modelendpoint_operator import names
+from modelendpoint_operator.adapters.api_server import (
+    CHILDREN,
+    ENDPOINTS,
+    EVENTS,
+    PODS,
+    ApiServer,
+    Object,
+)
+from modelendpoint_operator.adapters.envoy import RouterStatusReader
+from modelendpoint_operator.adapters.reduction import is_ready, is_router, is_server, reduce_observation, serves
+from modelendpoint_operator.adapters.reports import ReportReader
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.errors import ForeignObject
+from modelendpoint_operator.observation import Observation
+from modelendpoint_operator.plan import Apply, EventNote, Plan
+
+Subject = TypeVar("Subject")
+Result = TypeVar("Result")
+
+_RESOURCES = {resource.kind: resource for resource in CHILDREN}
+
+
+class Cluster(Protocol):
+    """What the reconciler needs of the place where endpoints run."""
+
+    def find(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read a ModelEndpoint; None when it is gone or going."""
+
+    def observe(self, endpoint: ModelEndpoint) -> Observation:
+        """Read everything about one endpoint."""
+
+    def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
+        """Carry out a plan, in its order."""
+
+
+class KubernetesCluster:
+    """A Kubernetes cluster. Every pass reads afresh: nothing is decided by an old copy."""
+
+    def __init__(
+        self,
+        api: ApiServer,
+        *,
+        routers: RouterStatusReader,
+        reports: ReportReader,
+        pool: ThreadPoolExecutor,
+        reporter: str,
+    ) -> None:
+        self._api = api
+        self._routers = routers
+        self._reports = reports
+        self._pool = pool
+        self._reporter = reporter
+
+    def find(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read a ModelEndpoint; None when it is gone or going."""
+        body = self._api.get(ENDPOINTS, namespace, name)
+        return None if body is None or "deletionTimestamp" in body["metadata"] else body
+
+    def observe(self, endpoint: ModelEndpoint) -> Observation:
+        """Read the endpoint's objects and pods, then ask routers and those servers that have something to tell."""
+        labels = f"{names.LABEL_ENDPOINT}={endpoint.name}"
+        resources = (*CHILDREN, PODS)
+        lists = self._at_once(lambda resource: self._api.list(resource, endpoint.namespace, labels=labels), resources)
+        *children, pods = lists
+        objects = [body for bodies in children for body in bodies if _is_owned(body, endpoint)]
+        own = [pod for pod in pods if _is_addressed(pod)]
+        routers = [pod for pod in own if is_router(pod) and serves(pod)]
+        telling = [pod for pod in own if is_server(pod) and _has_something_to_tell(pod, objects)]
+        stats = self._at_once(lambda pod: self._routers.read(pod["status"]["podIP"]), routers)
+        reports = self._at_once(lambda pod: self._reports.read(pod["status"]["podIP"]), telling)
+        return reduce_observation(
+            objects,
+            pods,
+            routers=dict(zip(map(_name, routers), stats, strict=True)),
+            reports={name: report for name, report in zip(map(_name, telling), reports, strict=True) if report},
+        )
+
+    def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
+        """Carry out a plan, in its order: what comes first is needed by what comes later, and the status tells of all."""
+        for write in plan.applies:
+            self._write(write)
+        for poke in plan.pokes:
+            annotations = {names.ANNOTATION_ROUTER_CONFIG: poke.config}
+            self._api.annotate(PODS, endpoint.namespace, poke.pod, annotations)
+        for gone in plan.deletes:
+            self._api.delete(_RESOURCES[gone.ref.kind], endpoint.namespace, gone.ref.name, uid=gone.uid)
+        for note in plan.events:
+            self._tell(endpoint, note, now=now)
+        if plan.status is not None:
+            self._api.apply(ENDPOINTS, _with_status(endpoint, plan), subresource="status")
+
+    def _write(self, write: Apply) -> None:
+        resource = _RESOURCES[write.manifest["kind"]]
+        metadata = write.manifest["metadata"]
+        if write.uid is None:
+            # It was not seen among the endpoint's objects, so what is there now would be somebody else's.
+            found = self._api.get(resource, metadata["namespace"], metadata["name"])
+            if found is not None and not _has_owner(found, metadata["ownerReferences"][0]["uid"]):
+                raise ForeignObject(f"{resource.kind} {metadata['name']}")
+            self._api.apply(resource, write.manifest)
+            return
+        self._api.apply(resource, {**write.manifest, "metadata": {**metadata, "uid": write.uid}})
+
+    def _tell(self, endpoint: ModelEndpoint, note: EventNote, *, now: datetime) -> None:
+        """Write an Event. The same note again only counts up, so that a crash between two writes tells nothing twice."""
+        told = "/".join([endpoint.uid, str(endpoint.generation), note.reason, note.message])
+        event = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {
+                "namespace": endpoint.namespace,
+                "name": f"{endpoint.name}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
+            },
+            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "reportingController": names.GROUP,
+            "reportingInstance": self._reporter,
+            "action": "Reconcile",
+            "reason": note.reason,
+            "note": note.message[:1024],
+            "type": "Warning" if note.warning else "Normal",
+            "regarding": {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "name": endpoint.name,
+                "namespace": endpoint.namespace,
+                "uid": endpoint.uid,
+            },
+        }
+        self._api.create(EVENTS, endpoint.namespace, event)
+
+    def _at_once(self, read: Callable[[Subject], Result], subjects: Iterable[Subject]) -> list[Result]:
+        return list(self._pool.map(read, subjects))
+
+
+def _with_status(endpoint: ModelEndpoint, plan: Plan) -> Mapping[str, Any]:
+    assert plan.status is not None
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"namespace": endpoint.namespace, "name": endpoint.name, "uid": endpoint.uid},
+        "status": plan.status.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+
+
+def _is_owned(body: Object, endpoint: ModelEndpoint) -> bool:
+    return _has_owner(body, endpoint.uid) and "deletionTimestamp" not in body["metadata"]
+
+
+def _has_owner(body: Object, uid: str) -> bool:
+    return any(owner["uid"] == uid for owner in body["metadata"].get("ownerReferences") or [])
+
+
+def _is_addressed(pod: Object) -> bool:
+    return bool(pod.get("status", {}).get("podIP"))
+
+
+def _has_something_to_tell(pod: Object, objects: list[Object]) -> bool:
+    """Say whether a server's report is needed: it is not ready, or its revision's digest is not known yet."""
+    if not is_ready(pod):
+        return str(pod.get("status", {}).get("phase")) == "Running"
+    number = int(pod["metadata"]["labels"][names.LABEL_REVISION])
+    records = (body for body in objects if body["kind"] == "ControllerRevision" and body["revision"] == number)
+    return not any(names.ANNOTATION_SHA256 in body["metadata"].get("annotations", {}) for body in records)
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])

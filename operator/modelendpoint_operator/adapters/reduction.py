@@ -1,0 +1,182 @@
+"""Reduces what the API server, the routers and the servers say to our own types. Reads nothing itself."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelendpoint_operator import names
+from modelendpoint_operator.adapters.envoy import RouterStats
+from modelendpoint_operator.api.revision import RevisionTemplate
+from modelendpoint_operator.observation import (
+    Leg,
+    ObjectRef,
+    Observation,
+    PodReport,
+    PodSeen,
+    RevisionRecord,
+    RouterSeen,
+    RoutesSeen,
+)
+
+Body = Mapping[str, Any]
+
+_NUMBER = re.compile(r"-r([0-9]+)$")
+
+
+def reduce_observation(
+    objects: Iterable[Body],
+    pods: Iterable[Body],
+    *,
+    routers: Mapping[str, RouterStats | None],
+    reports: Mapping[str, PodReport],
+) -> Observation:
+    """Put one pass together; ``routers`` and ``reports`` are by name of the pod."""
+    by_ref = {ObjectRef.of(body): body for body in objects}
+    bodies = list(pods)
+    return Observation(
+        objects=by_ref,
+        revisions=_revisions(by_ref.values()),
+        pods=tuple(_pod(body, reports.get(body["metadata"]["name"])) for body in bodies if is_server(body)),
+        routers=tuple(
+            _router(body, routers.get(body["metadata"]["name"])) for body in bodies if is_router(body) and serves(body)
+        ),
+        routes=_routes(by_ref.values()),
+    )
+
+
+def is_server(pod: Body) -> bool:
+    """Say whether a pod runs a model server."""
+    labels = pod["metadata"]["labels"]
+    numbered = str(labels.get(names.LABEL_REVISION, "")).isdecimal()
+    return numbered and labels.get(names.LABEL_COMPONENT) == names.COMPONENT_MODEL_SERVER
+
+
+def is_router(pod: Body) -> bool:
+    """Say whether a pod is a router."""
+    return bool(pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_ROUTER)
+
+
+def is_ready(pod: Body) -> bool:
+    """Say whether a pod's readiness probe succeeds."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(told["type"] == "Ready" and told["status"] == "True" for told in conditions)
+
+
+def is_terminating(pod: Body) -> bool:
+    """Say whether a pod was told to end."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def serves(pod: Body) -> bool:
+    """Say whether clients may still reach a pod: it is ready, or it ends but has not ended."""
+    phase = pod.get("status", {}).get("phase")
+    return phase == "Running" and (is_ready(pod) or is_terminating(pod))
+
+
+def parse_report(document: object) -> PodReport | None:
+    """Read a server's report; None when it is none."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("state"), str):
+        return None
+    model = document.get("model")
+    return PodReport(
+        state=document["state"],
+        sha256=model.get("sha256") if isinstance(model, Mapping) else None,
+        reason=document.get("reason"),
+        message=document.get("message"),
+    )
+
+
+def _revisions(bodies: Iterable[Body]) -> dict[int, RevisionRecord]:
+    """Read the records; one that somebody deleted is read from its Deployment."""
+    records: dict[int, RevisionRecord] = {}
+    by_kind = sorted(bodies, key=lambda body: str(body["kind"]), reverse=True)
+    for body in by_kind:
+        if body["kind"] == "Deployment" and names.LABEL_REVISION in body["metadata"]["labels"]:
+            text = body["metadata"].get("annotations", {}).get(names.ANNOTATION_TEMPLATE, "{}")
+            _add(records, int(body["metadata"]["labels"][names.LABEL_REVISION]), json.loads(text), sha256=None)
+        if body["kind"] == "ControllerRevision":
+            sha256 = body["metadata"].get("annotations", {}).get(names.ANNOTATION_SHA256)
+            _add(records, body["revision"], body["data"], sha256=sha256)
+    return records
+
+
+def _add(records: dict[int, RevisionRecord], number: int, data: Body, *, sha256: str | None) -> None:
+    try:
+        template = RevisionTemplate.model_validate(data)
+    except ValidationError:
+        return
+    records[number] = RevisionRecord(number=number, template=template, sha256=sha256)
+
+
+def _pod(body: Body, report: PodReport | None) -> PodSeen:
+    return PodSeen(
+        name=body["metadata"]["name"],
+        revision=int(body["metadata"]["labels"][names.LABEL_REVISION]),
+        ready=is_ready(body),
+        terminating=is_terminating(body),
+        trouble=_trouble(body),
+        report=report,
+    )
+
+
+def _trouble(body: Body) -> str | None:
+    """Say why a pod does not run, if Kubernetes knows more than that it has not started yet."""
+    status = body.get("status", {})
+    for told in status.get("conditions") or []:
+        if told["type"] == "PodScheduled" and told["status"] == "False":
+            return f"{told.get('reason', 'Unschedulable')}: {told.get('message', '')}"
+    for container in status.get("containerStatuses") or []:
+        waiting = container.get("state", {}).get("waiting")
+        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            last = container.get("lastState", {}).get("terminated", {})
+            ended = f" (ended before: {last['reason']}, exit code {last['exitCode']})" if last else ""
+            return f"{waiting['reason']}: {waiting.get('message', '')}{ended}"
+    return None
+
+
+def _router(body: Body, stats: RouterStats | None) -> RouterSeen:
+    stats = stats or RouterStats()
+    return RouterSeen(
+        name=body["metadata"]["name"],
+        terminating=is_terminating(body),
+        config=body["metadata"].get("annotations", {}).get(names.ANNOTATION_ROUTER_CONFIG),
+        route_version=stats.route_version,
+        cluster_version=stats.cluster_version,
+        listener_version=stats.listener_version,
+        healthy={revision: cluster.healthy_hosts for revision, cluster in stats.clusters.items()},
+    )
+
+
+def _routes(bodies: Iterable[Body]) -> RoutesSeen | None:
+    """Read the routes that are written. None when there are none, or somebody made them unreadable."""
+    data = next(
+        (
+            body["data"]
+            for body in bodies
+            if body["kind"] == "ConfigMap" and names.ROUTES_FILE in (body.get("data") or {})
+        ),
+        None,
+    )
+    if data is None:
+        return None
+    try:
+        routes, clusters = json.loads(data[names.ROUTES_FILE]), json.loads(data[names.CLUSTERS_FILE])
+        route = routes["resources"][0]["virtual_hosts"][0]["routes"][0].get("route", {})
+        weighted = route.get("weighted_clusters", {}).get("clusters", [])
+        return RoutesSeen(
+            version=routes["version_info"],
+            legs=tuple(Leg(revision=_number(cluster), weight=cluster["weight"]) for cluster in weighted),
+            clusters=frozenset(_number(cluster) for cluster in clusters["resources"]),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return None
+
+
+def _number(cluster: Body) -> int:
+    match = _NUMBER.search(cluster["name"])
+    if match is None:
+        raise ValueError(f"{cluster['name']} is no revision's cluster")
+    return int(match[1])

@@ -1,0 +1,192 @@
+"""Conditions, derived last from the new status and what was seen; the only writer of conditions.
+
+Nothing reads a condition to decide anything but its ``lastTransitionTime``. They follow kstatus, so that Helm, Flux,
+Argo CD and ``kubectl wait`` are right about an endpoint: Stalled is the only failure; Reconciling and Stalled are
+present only while they are true. The reason of Ready tells the whole story in one word, for ``kubectl get``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.status import Condition, ConditionType, Phase
+from modelendpoint_operator.observation import Observation
+from modelendpoint_operator.rollout.machine import Course
+from modelendpoint_operator.rollout.orders import Verb, value_to_give
+from modelendpoint_operator.rollout.steps import step_at, steps_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What is to be told: one reason, one sentence, and what kind of news it is."""
+
+    reason: str
+    message: str
+    good: bool = False
+    """All is as it was asked for."""
+    reconciling: bool = False
+    """Work is under way."""
+    stalled: bool = False
+    """A person or a new spec is needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What the conditions are derived from."""
+
+    endpoint: ModelEndpoint
+    seen: Observation
+    course: Course
+    target: int
+    """The revision that the spec asks for."""
+    serving: Sequence[int]
+    """The revisions that the routers send requests to."""
+    deadline: timedelta
+    """Time that a candidate's pods have to get ready."""
+    now: datetime
+
+
+def derive_conditions(view: View) -> list[Condition]:
+    """Derive all conditions of an endpoint."""
+    return build_conditions(view.endpoint, _tell(view), available=_availability(view), now=view.now)
+
+
+def build_conditions(endpoint: ModelEndpoint, story: Story, *, available: Story, now: datetime) -> list[Condition]:
+    """Write down as conditions whether the spec is true, and whether requests are answered."""
+    wanted = [(ConditionType.READY, story.good, story), (ConditionType.AVAILABLE, available.good, available)]
+    if story.reconciling:
+        wanted.append((ConditionType.RECONCILING, True, story))
+    if story.stalled:
+        wanted.append((ConditionType.STALLED, True, story))
+    return [_condition(endpoint, kind, holds, told, now=now) for kind, holds, told in wanted]
+
+
+def stalled_conditions(endpoint: ModelEndpoint, reason: str, message: str, *, now: datetime) -> list[Condition]:
+    """Report something that stops all work on an endpoint; what is said about availability stays as it was."""
+    story = Story(reason=reason, message=message, stalled=True)
+    rest = [told for told in endpoint.status.conditions if told.type == ConditionType.AVAILABLE]
+    return [
+        _condition(endpoint, ConditionType.READY, False, story, now=now),
+        *rest,
+        _condition(endpoint, ConditionType.STALLED, True, story, now=now),
+    ]
+
+
+def _condition(endpoint: ModelEndpoint, kind: ConditionType, holds: bool, story: Story, *, now: datetime) -> Condition:
+    status = "True" if holds else "False"
+    before = next((told for told in endpoint.status.conditions if told.type == kind and told.status == status), None)
+    return Condition(
+        type=kind,
+        status=status,
+        reason=story.reason,
+        message=story.message,
+        last_transition_time=before.last_transition_time if before else now,
+        observed_generation=endpoint.generation,
+    )
+
+
+def _tell(view: View) -> Story:
+    endpoint, course = view.endpoint, view.course
+    rejected = next((entry for entry in course.rejected if entry.revision == view.target), None)
+    if rejected is not None:
+        return Story(reason=rejected.reason, message=rejected.message, stalled=True)
+    if course.candidate is not None and endpoint.spec.replicas > 0:
+        return _tell_rollout(view)
+    if endpoint.spec.replicas == 0:
+        return Story(reason="Suspended", message="spec.replicas is 0: requests are answered 503")
+    return _tell_steady(view)
+
+
+def _tell_rollout(view: View) -> Story:
+    endpoint, seen, course = view.endpoint, view.seen, view.course
+    assert course.rollout is not None and course.candidate is not None
+    failed = next((report for report in seen.reports(course.candidate) if report.state == "Failed"), None)
+    if failed is not None:
+        message = failed.message or "The model can't be served; see the log of the candidate's pods"
+        return Story(reason=failed.reason or "ModelFailed", message=message, stalled=True)
+    phase, candidate = course.rollout.phase, course.candidate
+    if phase is Phase.PAUSED:
+        return Story(reason="Paused", message=_paused_message(endpoint, course), reconciling=True)
+    if phase is Phase.HOLDING:
+        message = f"Revision {candidate} is in step {_step_of(endpoint, course)}"
+        return Story(reason="RollingOut", message=message, reconciling=True)
+    waiting = _waiting_for(seen, candidate)
+    if view.now - course.rollout.since > view.deadline:
+        message = f"Revision {candidate} is not ready after {int(view.deadline.total_seconds())} s: {waiting}"
+        return Story(reason="ProgressDeadlineExceeded", message=message, stalled=True)
+    if phase is Phase.DEPLOYING:
+        return Story(reason="Deploying", message=f"Revision {candidate}: {waiting}", reconciling=True)
+    reason = "Promoting" if phase is Phase.PROMOTING else "RollingOut"
+    return Story(reason=reason, message=f"Revision {candidate} gets more traffic: {waiting}", reconciling=True)
+
+
+def _paused_message(endpoint: ModelEndpoint, course: Course) -> str:
+    assert course.rollout is not None and course.candidate is not None
+    value = value_to_give(Verb.PROMOTE, course.candidate, step=course.rollout.step, handled=course.handled)
+    return (
+        f"Revision {course.candidate} waits in step {_step_of(endpoint, course)}; "
+        f"to go on: kubectl annotate mep {endpoint.name} -n {endpoint.namespace} --overwrite "
+        f"{Verb.PROMOTE}={value} (or {Verb.ABORT}={course.candidate} to go back)"
+    )
+
+
+def _step_of(endpoint: ModelEndpoint, course: Course) -> str:
+    assert course.rollout is not None
+    step = step_at(endpoint.spec, course.rollout.step)
+    weight = f" with {step.weight} % of the traffic" if step else ""
+    return f"{course.rollout.step + 1} of {len(steps_of(endpoint.spec))}{weight}"
+
+
+def _waiting_for(seen: Observation, revision: int) -> str:
+    pods = [pod for pod in seen.pods if pod.revision == revision and not pod.terminating]
+    trouble = sorted({pod.trouble for pod in pods if pod.trouble})
+    if trouble:
+        return f"a pod does not run: {trouble[0]}"
+    ready = seen.ready_pods(revision)
+    if ready < len(pods) or not pods:
+        states = sorted({pod.report.state for pod in pods if pod.report and not pod.ready})
+        doing = f" ({', '.join(states).lower()} the model)" if states else ""
+        return f"{ready} of {len(pods)} pods ready{doing}"
+    if not seen.routers:
+        return "no router pod is ready"
+    return "the router is taking it up"
+
+
+def _tell_steady(view: View) -> Story:
+    endpoint, seen, course = view.endpoint, view.seen, view.course
+    if course.stable is None:
+        return Story(reason="Deploying", message="The first revision is being deployed", reconciling=True)
+    ready = seen.ready_pods(course.stable)
+    if ready < endpoint.spec.replicas:
+        waiting = _waiting_for(seen, course.stable)
+        message = f"Revision {course.stable} has {ready} of {endpoint.spec.replicas} pods ready: {waiting}"
+        return Story(reason="PodsNotReady", message=message, reconciling=True)
+    if seen.live_legs is None or [leg.revision for leg in seen.live_legs] != [course.stable]:
+        return Story(reason="Routing", message=_routing_message(seen), reconciling=True)
+    return Story(reason="Serving", message=f"Revision {course.stable} serves all traffic", good=True)
+
+
+def _routing_message(seen: Observation) -> str:
+    if not seen.routers:
+        return "No router pod is ready"
+    behind = sorted(router.name for router in seen.routers if not _uses_written_routes(router.route_version, seen))
+    return f"Waiting for router pods to take up the routes: {', '.join(behind)}" if behind else "Traffic is moving"
+
+
+def _uses_written_routes(version: str | None, seen: Observation) -> bool:
+    return seen.routes is not None and version == seen.routes.version
+
+
+def _availability(view: View) -> Story:
+    routers = [router for router in view.seen.routers if not router.terminating]
+    if view.endpoint.spec.replicas == 0:
+        return Story(reason="Suspended", message="spec.replicas is 0")
+    if not routers:
+        return Story(reason="NoRouter", message="No router pod is ready")
+    if not view.serving:
+        return Story(reason="NoRevisionReady", message="No revision has traffic yet")
+    without = [str(revision) for revision in view.serving if view.seen.ready_pods(revision) == 0]
+    if without:
+        return Story(reason="NoPodReady", message=f"Revision {', '.join(without)} has no ready pod")
+    return Story(reason="Serving", message="Requests are answered", good=True)

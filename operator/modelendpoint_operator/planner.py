@@ -1,0 +1,355 @@
+"""From what was seen to what shall be written: the operator's one decision, as a table of contents.
+
+Two rules keep every request answered, whatever the rollout machine wants next:
+
+* what may still get traffic stays as it is: nothing is scaled down or deleted before every router pod uses routes
+  without it, and its requests in flight had time to end;
+* children first, status last: after a crash in between, the same pass is planned again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from modelendpoint_operator import names
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.revision import RevisionTemplate
+from modelendpoint_operator.api.status import ModelEndpointStatus, Phase, RevisionStatus, RoutesStatus
+from modelendpoint_operator.conditions import View, derive_conditions, stalled_conditions
+from modelendpoint_operator.manifests.difference import differs, with_applied_hash
+from modelendpoint_operator.manifests.envoy import build_documents, config_version, route_version
+from modelendpoint_operator.manifests.metadata import selector_labels
+from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
+from modelendpoint_operator.manifests.router import build_router
+from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
+from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
+from modelendpoint_operator.rollout.machine import (
+    Course,
+    Situation,
+    advance,
+    time_to_wake,
+    wanted_legs,
+    wanted_replicas,
+)
+from modelendpoint_operator.settings import Settings
+
+POLL = timedelta(seconds=0.5)
+"""While something is under way that no watch tells of: a router that takes up routes, a server that loads a model."""
+POLL_LATER = timedelta(seconds=5)
+FRESH = timedelta(seconds=60)
+"""Age of a phase from which on it is looked at less often."""
+POKE_AGAIN = timedelta(seconds=3)
+"""A kubelet may see the poke before it sees the new ConfigMap; then it needs another one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What shall be, before it is compared with what is."""
+
+    endpoint: ModelEndpoint
+    seen: Observation
+    settings: Settings
+    now: datetime
+    records: Mapping[int, RevisionRecord]
+    target: int
+    course: Course
+    legs: tuple[Leg, ...]
+    replicas: Mapping[int, int]
+    """Pods of stable and candidate."""
+    clusters: tuple[int, ...]
+    """Revisions that the routers shall know the hosts of."""
+    routes: RoutesStatus
+    leaving: frozenset[int]
+    """Revisions whose pods are not needed any more and can't get a request."""
+    wake: timedelta | None
+    """When time alone will change something."""
+
+
+def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, now: datetime) -> Plan:
+    """Plan one pass. The same input gives the same plan."""
+    outline = _outline(endpoint, seen, settings, now=now)
+    manifests = _manifests(outline)
+    status = _status(outline)
+    changed = status != endpoint.status
+    return Plan(
+        applies=tuple(_changes(manifests, seen)),
+        pokes=tuple(_pokes(outline)),
+        deletes=tuple(_deletes(outline)),
+        events=_events(outline, status) if changed else (),
+        status=status if changed else None,
+        look_again_after=_look_again_after(outline),
+    )
+
+
+def plan_stop(endpoint: ModelEndpoint, reason: str, message: str, *, now: datetime) -> Plan:
+    """Plan to report that nothing can be done for an endpoint until a person acts."""
+    conditions = stalled_conditions(endpoint, reason, message, now=now)
+    status = endpoint.status.model_copy(
+        update={"observed_generation": endpoint.generation, "conditions": conditions},
+    )
+    if status == endpoint.status:
+        return Plan()
+    return Plan(status=status, events=(EventNote(reason=reason, message=message, warning=True),))
+
+
+def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, now: datetime) -> Outline:
+    records = _with_digests(seen)
+    target = _target(endpoint, records, server_image=settings.server_image)
+    records.setdefault(target.number, target)
+    situation = Situation(endpoint=endpoint, seen=seen, records=records, target=target.number, now=now)
+    course = advance(situation)
+    legs = wanted_legs(course, situation)
+    clusters = _clusters(seen, legs)
+    routes = _routes(endpoint, seen, legs, clusters, now=now)
+    return Outline(
+        endpoint=endpoint,
+        seen=seen,
+        settings=settings,
+        now=now,
+        records=records,
+        target=target.number,
+        course=course,
+        legs=legs,
+        replicas=_safe_replicas(wanted_replicas(course, situation), seen),
+        clusters=clusters,
+        routes=routes,
+        leaving=_leaving(course, seen, routes, settings, now=now),
+        wake=time_to_wake(course, situation),
+    )
+
+
+def _with_digests(seen: Observation) -> dict[int, RevisionRecord]:
+    """Complete the records by what the revisions' pods report."""
+    records = {}
+    for number, record in seen.revisions.items():
+        told = next((report.sha256 for report in seen.reports(number) if report.state == "Ready"), None)
+        records[number] = replace(record, sha256=record.sha256 or record.template.model.sha256 or told)
+    return records
+
+
+def _target(endpoint: ModelEndpoint, records: Mapping[int, RevisionRecord], *, server_image: str) -> RevisionRecord:
+    """Find the revision that the spec asks for, or give it the next number."""
+    template = RevisionTemplate.from_spec(endpoint.spec, server_image=server_image)
+    known = [record for record in records.values() if record.template.key == template.key]
+    if known:
+        return max(known, key=lambda record: record.number)
+    status = endpoint.status
+    numbers = [
+        *records,
+        *(serving.revision for serving in (status.stable, status.candidate) if serving),
+        *(past.revision for past in status.history),
+        *(past.revision for past in status.rejected),
+    ]
+    return RevisionRecord(number=max(numbers, default=0) + 1, template=template, sha256=template.model.sha256)
+
+
+def _clusters(seen: Observation, legs: tuple[Leg, ...]) -> tuple[int, ...]:
+    """Choose the revisions that the routers know the hosts of.
+
+    One comes in when its first pod is ready, before it gets a share: a name that has no address yet would be
+    remembered as such by the cluster's DNS. It goes out when its last pod is gone, after its share.
+    """
+    written = seen.routes
+    before = {leg.revision for leg in written.legs} if written else set()
+    with_pods = {pod.revision for pod in seen.pods}
+    ready = {revision for revision in with_pods if seen.ready_pods(revision)}
+    staying = with_pods & written.clusters if written else set()
+    return tuple(sorted(ready | staying | before | {leg.revision for leg in legs}))
+
+
+def _routes(
+    endpoint: ModelEndpoint, seen: Observation, legs: tuple[Leg, ...], clusters: tuple[int, ...], *, now: datetime
+) -> RoutesStatus:
+    version = route_version(build_documents(endpoint, legs, clusters)[names.ROUTES_FILE])
+    if seen.live_legs is None or seen.routes is None or seen.routes.version != version:
+        return RoutesStatus(version=version)
+    before = endpoint.status.routes
+    since = before.live_since if before and before.version == version else None
+    return RoutesStatus(version=version, live_since=since or now)
+
+
+def _safe_replicas(wanted: Mapping[int, int], seen: Observation) -> dict[int, int]:
+    """Keep at least one pod of what runs and may get traffic."""
+    running = {number for number, replicas in seen.workloads().items() if replicas > 0}
+    needed = running & _may_have_traffic(seen)
+    return {number: max(count, 1 if number in needed else 0) for number, count in wanted.items()}
+
+
+def _may_have_traffic(seen: Observation) -> frozenset[int]:
+    """Name the revisions that a request may still go to: all of them while it is not certain."""
+    if seen.live_legs is None:
+        return frozenset(seen.workloads())
+    return frozenset(leg.revision for leg in seen.live_legs)
+
+
+def _leaving(
+    course: Course, seen: Observation, routes: RoutesStatus, settings: Settings, *, now: datetime
+) -> frozenset[int]:
+    if routes.live_since is None or now < routes.live_since + settings.drain:
+        return frozenset()
+    needed = {course.stable, course.candidate}
+    return frozenset(number for number in seen.workloads() if number not in needed) - _may_have_traffic(seen)
+
+
+def _manifests(outline: Outline) -> list[dict[str, Any]]:
+    endpoint, settings = outline.endpoint, outline.settings
+    manifests = []
+    for number, replicas in outline.replicas.items():
+        record = outline.records[number]
+        manifests.append(build_revision_record(endpoint, record, data=_stored_data(outline, number)))
+        manifests += build_model_server(
+            endpoint,
+            record,
+            replicas=replicas,
+            image_pull_policy=settings.image_pull_policy,
+            drain_seconds=settings.drain_seconds,
+        )
+    manifests += build_router(
+        endpoint,
+        outline.legs,
+        outline.clusters,
+        image=settings.router_image,
+        image_pull_policy=settings.image_pull_policy,
+        drain_seconds=settings.drain_seconds,
+    )
+    return [with_applied_hash(manifest) for manifest in manifests]
+
+
+def _stored_data(outline: Outline, number: int) -> Mapping[str, Any] | None:
+    name = names.revision_name(outline.endpoint.name, number)
+    stored = outline.seen.objects.get(ObjectRef(api_version="apps/v1", kind="ControllerRevision", name=name))
+    return stored["data"] if stored else None
+
+
+def _changes(manifests: list[dict[str, Any]], seen: Observation) -> list[Apply]:
+    changes = []
+    for manifest in manifests:
+        live = seen.objects.get(ObjectRef.of(manifest))
+        if live is None or differs(manifest, live):
+            changes.append(Apply(manifest=manifest, uid=live["metadata"]["uid"] if live else None))
+    return changes
+
+
+def _pokes(outline: Outline) -> list[Poke]:
+    """Poke the router pods that do not use the written configuration yet, again and again until they do."""
+    documents = build_documents(outline.endpoint, outline.legs, outline.clusters)
+    wanted = [
+        documents[file]["version_info"] for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
+    ]
+    turn = int(outline.now.timestamp() / POKE_AGAIN.total_seconds())
+    value = f"{config_version(documents)}-{turn}"
+    return [
+        Poke(pod=router.name, config=value)
+        for router in outline.seen.routers
+        if [router.route_version, router.cluster_version, router.listener_version] != wanted
+        and not router.terminating
+        and router.config != value
+    ]
+
+
+def _deletes(outline: Outline) -> list[Delete]:
+    names_leaving = {names.revision_name(outline.endpoint.name, number) for number in outline.leaving}
+    forgotten = {names.revision_name(outline.endpoint.name, number) for number in _forgotten(outline)}
+    return [
+        Delete(ref=ref, uid=body["metadata"]["uid"])
+        for ref, body in sorted(outline.seen.objects.items())
+        if ref.name in (forgotten if ref.kind == "ControllerRevision" else names_leaving)
+        and names.LABEL_REVISION in body["metadata"].get("labels", {})
+    ]
+
+
+def _forgotten(outline: Outline) -> list[int]:
+    """Choose the oldest revisions that nobody will go back to."""
+    needed = {outline.course.stable, outline.course.candidate, outline.target, *outline.seen.workloads()}
+    kept = sorted(number for number in outline.seen.revisions if number not in needed)
+    return kept[: max(0, len(kept) - outline.endpoint.spec.revision_history_limit)]
+
+
+def _status(outline: Outline) -> ModelEndpointStatus:
+    endpoint, course = outline.endpoint, outline.course
+    forgotten = set(_forgotten(outline))
+    selector = selector_labels(endpoint, names.COMPONENT_MODEL_SERVER)
+    stable, candidate = _revision_status(outline, course.stable), _revision_status(outline, course.candidate)
+    return ModelEndpointStatus(
+        observed_generation=endpoint.generation,
+        url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace),
+        replicas=sum(not pod.terminating for pod in outline.seen.pods),
+        selector=",".join(f"{key}={value}" for key, value in sorted(selector.items())),
+        stable=stable,
+        candidate=candidate,
+        rollout=course.rollout,
+        routes=outline.routes,
+        handled_annotations=dict(course.handled),
+        rejected=[entry for entry in course.rejected if entry.revision not in forgotten],
+        history=[past for past in course.history if past.revision not in forgotten],
+        conditions=derive_conditions(
+            View(
+                endpoint=endpoint,
+                seen=outline.seen,
+                course=course,
+                target=outline.target,
+                serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
+                deadline=timedelta(seconds=outline.settings.progress_deadline_seconds),
+                now=outline.now,
+            )
+        ),
+    )
+
+
+def _revision_status(outline: Outline, number: int | None) -> RevisionStatus | None:
+    if number is None:
+        return None
+    record = outline.records.get(number)
+    return RevisionStatus(
+        revision=number,
+        version=record.template.model.version if record else None,
+        sha256=record.sha256 if record else None,
+        weight=_live_weight(outline, number),
+        replicas=outline.replicas.get(number, 0),
+        ready_replicas=outline.seen.ready_pods(number),
+    )
+
+
+def _live_weight(outline: Outline, number: int) -> int:
+    """Name the share that the routers really give; while they change, what it was before."""
+    live = outline.seen.live_legs
+    if live is not None:
+        return next((leg.weight for leg in live if leg.revision == number), 0)
+    status = outline.endpoint.status
+    before = (revision for revision in (status.stable, status.candidate) if revision and revision.revision == number)
+    return next((revision.weight for revision in before), 0)
+
+
+def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, ...]:
+    """Tell what happened, and what got stuck."""
+    known = {told.message for told in outline.endpoint.status.conditions if told.type == "Stalled"}
+    stuck = [
+        EventNote(reason=told.reason, message=told.message, warning=True)
+        for told in status.conditions
+        if told.type == "Stalled" and told.message not in known
+    ]
+    said = {note.message for note in outline.course.notes}
+    return (*outline.course.notes, *(note for note in stuck if note.message not in said))
+
+
+def _look_again_after(outline: Outline) -> timedelta | None:
+    waits = [outline.wake] if outline.wake is not None else []
+    if outline.routes.live_since is None or _is_loading(outline):
+        waits.append(_poll(outline))
+    elif set(outline.seen.workloads()) - {outline.course.stable, outline.course.candidate} - outline.leaving:
+        waits.append(outline.routes.live_since + outline.settings.drain - outline.now)
+    return max(min(waits), timedelta(0)) if waits else None
+
+
+def _is_loading(outline: Outline) -> bool:
+    """Say whether something is awaited that no watch tells of: a share taken up, a model loaded or found bad."""
+    rollout = outline.course.rollout
+    waits = rollout is not None and rollout.phase not in (Phase.HOLDING, Phase.PAUSED)
+    return waits or any(not pod.ready and not pod.terminating for pod in outline.seen.pods)
+
+
+def _poll(outline: Outline) -> timedelta:
+    rollout = outline.course.rollout
+    is_fresh = rollout is None or outline.now - rollout.since < FRESH
+    return POLL if is_fresh else POLL_LATER
