@@ -6,6 +6,7 @@ from flask import Flask, Response, request
 
 from modelendpoint_server.access_log import AccessLog
 from modelendpoint_server.fast_path import ARRIVED, FastPath
+from modelendpoint_server.routes.documents import document_routes
 from modelendpoint_server.routes.errors import register_error_handlers
 from modelendpoint_server.routes.models import model_routes
 from modelendpoint_server.routes.predict import PROTOCOL, predict_routes
@@ -17,6 +18,8 @@ def create_app(service: Service) -> Flask:
     app = Flask("modelendpoint_server", static_folder=None)
     app.register_blueprint(predict_routes(service))
     app.register_blueprint(model_routes(service))
+    if service.settings.page:
+        app.register_blueprint(document_routes(service))
     register_error_handlers(app)
     access_log = AccessLog(is_on=service.settings.access_log)
     _watch_requests(app, service, access_log)

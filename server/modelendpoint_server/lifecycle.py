@@ -19,15 +19,16 @@ from modelendpoint_server.artifact.download import Artifact
 from modelendpoint_server.artifact.fetch import fetch_bytes, fetch_model
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.artifact.uri import parse_uri
+from modelendpoint_server.batching import AUTOMATIC_SIZE, Batcher, can_batch, is_worthwhile, measure_gain
 from modelendpoint_server.errors import DigestMismatch, GoldenExamplesFailed, ModelError, ModelNotReady, RequestError
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.golden import Tolerance, check_result, parse_examples, run_examples
-from modelendpoint_server.inference import Call, Predictor, Rules
+from modelendpoint_server.inference import Call, Predictor, Rules, Runner
+from modelendpoint_server.made_up import made_up_inputs
 from modelendpoint_server.metrics import Metrics
 from modelendpoint_server.model import RUNTIME_VERSION, OnnxModel, Runtime
 from modelendpoint_server.report import ModelInfo, Report, State, Timings
 from modelendpoint_server.settings import NonFinite, Settings
-from modelendpoint_server.warm_up import made_up_inputs
 from modelendpoint_server.watchdog import Watchdog
 
 _LOG = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class Lifecycle:
         self._serve(
             artifact,
             model,
+            self._runner(model),
             Timings(
                 download_seconds=downloaded - started,
                 load_seconds=loaded - downloaded,
@@ -144,12 +146,11 @@ class Lifecycle:
 
     def _run_golden_examples(self, predictor: Predictor) -> None:
         settings = self._settings
-        text = b""
         if settings.golden_examples_file:
             text = _read_examples(Path(settings.golden_examples_file))
         elif settings.golden_examples_uri:
             text = fetch_bytes(settings.golden_examples_uri, access=self._access(), most=_MOST_EXAMPLES_BYTES)
-        if not text:
+        else:
             return
         limits = Limits(
             max_rows=settings.max_rows,
@@ -160,6 +161,20 @@ class Lifecycle:
         result = run_examples(predictor, parse_examples(text), limits=limits, tolerance=tolerance)
         self._golden = result.as_json()
         check_result(result)
+
+    def _runner(self, model: OnnxModel) -> Runner:
+        """Put a batcher before the model if that is wanted, or wanted when it helps and it does."""
+        size = self._settings.batch_max_size
+        if size == 1 or not can_batch(model.signature):
+            return model
+        if size == 0:
+            gain = measure_gain(model)
+            _LOG.info("Measured batching", extra={"gain": round(gain, 2), "on": is_worthwhile(gain)})
+            if not is_worthwhile(gain):
+                return model
+            size = AUTOMATIC_SIZE
+        delay = self._settings.batch_max_delay_milliseconds / 1000
+        return Batcher(model, max_size=size, max_delay_seconds=delay)
 
     def _access(self) -> Access:
         settings = self._settings
@@ -190,15 +205,15 @@ class Lifecycle:
             raise error
         return artifact
 
-    def _predictor(self, model: OnnxModel, metrics: Metrics) -> Predictor:
+    def _predictor(self, runner: Runner, metrics: Metrics) -> Predictor:
         rules = Rules(
             max_rows=self._settings.max_rows,
             allow_non_finite=self._settings.non_finite is NonFinite.ALLOW,
             timeout_seconds=self._settings.request_timeout_seconds,
         )
-        return Predictor(model, rules, admission=self._admission, watchdog=self._watchdog, metrics=metrics)
+        return Predictor(runner, rules, admission=self._admission, watchdog=self._watchdog, metrics=metrics)
 
-    def _serve(self, artifact: Artifact, model: OnnxModel, timings: Timings) -> None:
+    def _serve(self, artifact: Artifact, model: OnnxModel, runner: Runner, timings: Timings) -> None:
         info = ModelInfo(
             uri=self._shown_uri(),
             version=self._settings.model_version,
@@ -209,7 +224,7 @@ class Lifecycle:
         )
         report = Report(state=State.READY, model=info, signature=model.signature, golden=self._golden, timings=timings)
         self._metrics.set_model(_labels(self._settings.name, info), load_seconds=sum(dataclasses.astuple(timings)))
-        self._loaded = self.serving = Serving(self._predictor(model, self._metrics), report, artifact.sha256)
+        self._loaded = self.serving = Serving(self._predictor(runner, self._metrics), report, artifact.sha256)
         _LOG.info("Model is ready", extra={"sha256": artifact.sha256, "uri": info.uri})
 
     def _digest_error(self, sha256: str) -> DigestMismatch | None:

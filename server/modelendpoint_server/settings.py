@@ -95,7 +95,11 @@ class Settings:
         NonFinite.REJECT,
         "`Reject` answers 400 to inputs with NaN, Infinity or null; `Allow` passes them on, null and empty as NaN.",
     )
-    batch_max_size: int = _setting(1, "Most rows that are gathered from several requests into one run; 1: off.")
+    batch_max_size: int = _setting(
+        1,
+        "Most rows that are gathered from several requests into one run; 1: off; 0: up to 32 if a measurement at the"
+        " start says that it helps.",
+    )
     batch_max_delay_milliseconds: float = _setting(2.0, "Longest wait for more rows before a batch runs.")
     golden_examples_file: str = _setting("", "File with golden examples that the model must reproduce.")
     golden_examples_uri: str = _setting("", "URI of golden examples; any scheme that models have.")

@@ -44,6 +44,9 @@ def build_service(settings: Settings, *, cores: int, memory: int) -> Service:
     watchdog = Watchdog()
     watchdog.start()
     places = settings.max_concurrency or max(_LEAST_PLACES, cores)
+    if settings.batch_max_size != 1:
+        # Whoever waits in a batch holds a place; the batcher itself runs one batch at a time for each leader.
+        places = max(places, http_threads(settings, cores))
     most_waiting = settings.max_waiting or http_threads(settings, cores)
     metrics = Metrics(endpoint=settings.name, revision=settings.revision)
     lifecycle = Lifecycle(

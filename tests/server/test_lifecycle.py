@@ -66,7 +66,6 @@ def test_a_ready_model_is_reported_in_full(tmp_path: Path) -> None:
                 "outputs": [{"name": "score", "datatype": "FP32", "shape": [-1, 1]}],
             },
             "golden": None,
-            "timings": timings,
         },
     )
     assert set(timings) == {"downloadSeconds", "loadSeconds", "warmUpSeconds"}
