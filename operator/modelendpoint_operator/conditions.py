@@ -81,7 +81,7 @@ def _condition(endpoint: ModelEndpoint, kind: ConditionType, holds: bool, story:
         status=status,
         reason=story.reason,
         message=story.message,
-        last_transition_time=before.last_transition_time if before else now,
+        last_transition_time=before.last_transition_time if before else now.replace(microsecond=0),
         observed_generation=endpoint.generation,
     )
 

@@ -143,11 +143,12 @@ class KubernetesCluster:
 
 def _with_status(endpoint: ModelEndpoint, plan: Plan) -> Mapping[str, Any]:
     assert plan.status is not None
+    status = plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"namespace": endpoint.namespace, "name": endpoint.name, "uid": endpoint.uid},
-        "status": plan.status.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "status": {field: value for field, value in status.items() if value not in ([], {})},
     }
 
 

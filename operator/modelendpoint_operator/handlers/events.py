@@ -40,6 +40,8 @@ def build_registry(queue: WorkQueue[Key], watchdog: Watchdog) -> kopf.OperatorRe
         if key is not None:
             queue.add(key)
 
+    # A registry of one's own knows no way to log in; by the official client, the watches do as all other requests do.
+    kopf.on.login(registry=registry)(kopf.login_via_client)
     kopf.on.startup(registry=registry)(configure)
     kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(on_endpoint)
     for group, version, plural in CHILDREN:
