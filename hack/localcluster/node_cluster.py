@@ -184,14 +184,19 @@ class NodeCluster:
 
     def _node_trouble(self) -> list[str]:
         kubectl = str(binaries.binary(self.cache, binaries.KUBERNETES, "kubectl"))
-        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder.root}/kubectl", "--request-timeout=3s"]
-        ready = '{.status.conditions[?(@.type=="Ready")]}'
+        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder.root}/kubectl"]
+        options += ["--request-timeout=3s", "--namespace=default"]
         try:
-            answer = run([kubectl, *options, "get", "node", self.name, "-o", f"jsonpath={ready}"])
+            # Without the service account no pod can be made; it comes a moment after the node.
+            answer = run([kubectl, *options, "get", f"node/{self.name}", "serviceaccount/default", "--output=json"])
         except ClusterError as error:
-            return [f"the node has not registered: {str(error).splitlines()[-1]}"]
-        condition = json.loads(answer or "{}")
-        return [] if condition.get("status") == "True" else [f"the node is not ready: {condition.get('message')}"]
+            return [str(error).splitlines()[-1]]
+        conditions = json.loads(answer)["items"][0]["status"]["conditions"]
+        return [
+            f"the node is not ready: {condition['message']}"
+            for condition in conditions
+            if condition["type"] == "Ready" and condition["status"] != "True"
+        ]
 
     def _watch(self, *, seconds: float) -> list[str]:
         """Wait until all is well, and say what becomes ready; return what is wrong when there is no more hope."""
