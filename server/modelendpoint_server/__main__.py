@@ -16,11 +16,18 @@ from modelendpoint_server.cgroup import usable_cores
 from modelendpoint_server.errors import InvalidSettings
 from modelendpoint_server.settings import Settings, http_threads
 
+_LIBRARIES = {
+    # ONNX Runtime's wheel reports what it runs to its maker and keeps a database in the home folder, unless it is told
+    # not to before it is imported.
+    "ORT_DISABLE_TELEMETRY": "1",
+    # NumPy's own thread pool would only take memory here: ONNX Runtime does the arithmetic.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
 
 def main(environment: MutableMapping[str, str] = os.environ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    # NumPy's own thread pool would only take memory here: ONNX Runtime does the arithmetic.
-    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    environment.update(_LIBRARIES)
     try:
         settings = Settings.from_environment(environment)
     except InvalidSettings as error:
@@ -52,6 +59,9 @@ class _Loader:
         self._settings = settings
 
     def __call__(self) -> Any:
+        # The supervisor's handler came along with the fork; a signal that comes before granian sets its own just ends
+        # this process.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return pkgutil.resolve_name("modelendpoint_server.worker:load_worker")(self._settings)
 
 

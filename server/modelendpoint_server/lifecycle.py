@@ -9,6 +9,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,20 @@ class Lifecycle:
     """Gets the model and keeps what is known about it."""
 
     def __init__(
-        self, settings: Settings, *, threads: int, admission: Admission, watchdog: Watchdog, metrics: Metrics
+        self,
+        settings: Settings,
+        *,
+        threads: int,
+        admission: Admission,
+        watchdog: Watchdog,
+        metrics: Metrics,
+        is_listening: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._watchdog = watchdog
         self._metrics = metrics
+        self._is_listening = is_listening
         self._runtime = Runtime(threads=threads, providers=settings.execution_providers)
         self._digest_file = settings.revision_dir / "sha256"
         self._report = Report(state=State.DOWNLOADING, reason="Downloading", message="The model is being fetched.")
@@ -99,6 +108,9 @@ class Lifecycle:
                 if error is None
                 else dataclasses.replace(_failure(error, 60.0), model=loaded.report.model)
             )
+        if report.state is State.READY and not self._is_listening():
+            # The model may well be there before the port for requests is open.
+            return Report(state=State.LOADING, reason="Starting", message="The server is opening its port.")
         if self.draining:
             return dataclasses.replace(report, state=State.DRAINING, reason="Draining", message="The server is ending.")
         return report

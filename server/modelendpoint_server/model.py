@@ -18,6 +18,9 @@ from modelendpoint_server.bfloat16 import from_bfloat16, to_bfloat16
 from modelendpoint_server.errors import InferenceFailed, InvalidRequest, ModelInvalid
 from modelendpoint_server.signature import Signature, Tensor, TensorSpec
 
+# ``__main__`` has told it not to before it was imported; this is for whoever imports us in another way.
+onnxruntime.disable_telemetry_events()
+
 _DATATYPES = {
     "bool": "BOOL",
     "uint8": "UINT8",

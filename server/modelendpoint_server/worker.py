@@ -1,7 +1,9 @@
 """The worker process: everything that serves, put together."""
 
 import signal
+import socket
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelendpoint_server.admission import Admission
@@ -32,14 +34,17 @@ def load_worker(settings: Settings) -> "WSGIApplication":
     sys.setswitchinterval(_SWITCH_SECONDS)
     memory = memory_size()
     cap_memory(memory - settings.memory_reserve_bytes)
-    service = build_service(settings, cores=usable_cores(), memory=memory)
+    port = PortProbe(settings.host, settings.port)
+    service = build_service(settings, cores=usable_cores(), memory=memory, is_listening=port.is_open)
     signal.signal(signal.SIGUSR1, lambda signum, frame: service.lifecycle.drain())
     service.lifecycle.start()
     serve_management(create_management_app(service), host=settings.host, port=settings.management_port)
     return create_app(service)
 
 
-def build_service(settings: Settings, *, cores: int, memory: int) -> Service:
+def build_service(
+    settings: Settings, *, cores: int, memory: int, is_listening: Callable[[], bool] = lambda: True
+) -> Service:
     """Put the parts together; nothing but the watchdog runs yet."""
     watchdog = Watchdog()
     watchdog.start()
@@ -55,6 +60,25 @@ def build_service(settings: Settings, *, cores: int, memory: int) -> Service:
         admission=Admission(places=places, most_waiting=most_waiting),
         watchdog=watchdog,
         metrics=metrics,
+        is_listening=is_listening,
     )
     budget = memory // _BODIES_SHARE
     return Service(settings, lifecycle, metrics=metrics, body_budget=max(budget, settings.max_body_bytes))
+
+
+class PortProbe:
+    """Tells whether a port of this process has been opened; once it has, it is not looked at again."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = ("::1" if ":" in host else "127.0.0.1") if host in ("0.0.0.0", "::") else host, port
+        self._is_open = False
+
+    def is_open(self) -> bool:
+        """Look."""
+        if not self._is_open:
+            try:
+                socket.create_connection(self._address, timeout=1).close()
+            except OSError:
+                return False
+            self._is_open = True
+        return True

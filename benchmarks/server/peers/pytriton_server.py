@@ -22,7 +22,9 @@ def infer(x):
 
 if __name__ == "__main__":
     port = int(sys.argv[2])
-    config = TritonConfig(http_port=port, grpc_port=port + 1, metrics_port=port + 2, allow_grpc=False, allow_metrics=False)
+    config = TritonConfig(
+        http_port=port, grpc_port=port + 1, metrics_port=port + 2, allow_grpc=False, allow_metrics=False
+    )
     with Triton(config=config) as triton:
         triton.bind(
             model_name="bench",

@@ -1,0 +1,230 @@
+"""The real process: started from its environment, asked over the loopback, ended by a signal."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support import model_zoo
+from support.emulators import free_port
+from support.onnx_models import TinyModel, linear_model, slow_model
+
+SERVER = Path(__file__).parents[2] / "server"
+LINEAR = linear_model([1.0, 2.0], intercept=0.5)
+ROW = b'{"instances": [[1, 2]]}'
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Server:
+    """A running server process."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    management: int
+
+    def ask(self, body: bytes = ROW, *, path: str = "/predict", timeout: float = 10) -> tuple[int, bytes]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
+            connection.request("POST", path, body, JSON)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def managed(self, path: str) -> tuple[int, bytes]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.management, timeout=5)) as connection:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def report(self) -> Any:
+        return json.loads(self.managed("/report")[1])
+
+    def wait_until(self, state: str) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.report()["state"] == state:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"not {state} in time; exit code {self.process.poll()}")
+
+    def worker(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(SERVER),
+        "MODELENDPOINT_NAME": "churn",
+        "MODELENDPOINT_REVISION": "7",
+        "MODELENDPOINT_MODEL_URI": f"file://{folder}/model.onnx",
+        "MODELENDPOINT_MODEL_DIR": str(folder / "models"),
+        "MODELENDPOINT_HOST": "127.0.0.1",
+        "MODELENDPOINT_DRAIN_SECONDS": "1",
+        **{f"MODELENDPOINT_{key.upper()}": value for key, value in changes.items()},
+    }
+
+
+@contextlib.contextmanager
+def started(data: bytes | TinyModel, folder: Path, **changes: str) -> Iterator[Server]:
+    (folder / "model.onnx").write_bytes(data if isinstance(data, bytes) else data.data)
+    port, management = free_port(), free_port()
+    settings = environment(folder, port=str(port), management_port=str(management), **changes)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelendpoint_server"], env=settings, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        server = Server(process, port, management)
+        server.wait_until("Ready")
+        yield server
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_the_process_serves_what_its_environment_says(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path) as server:
+        assert server.ask() == (200, b'{"predictions":[[5.5]]}')
+        assert server.managed("/readyz")[0] == server.managed("/livez")[0] == 200
+        assert LINEAR.sha256.encode() in server.managed("/metrics")[1]
+
+
+def test_a_wrong_setting_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
+    for changes, words in (
+        ({"typo": "1"}, "Unknown variable MODELENDPOINT_TYPO"),
+        ({"port": "http"}, "MODELENDPOINT_PORT is 'http'; a whole number is expected"),
+        ({"model_uri": ""}, "MODELENDPOINT_MODEL_URI is not set"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "modelendpoint_server"],
+            env=environment(tmp_path, **changes),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
+def test_a_request_that_is_running_is_answered_after_sigterm(tmp_path: Path) -> None:
+    model = slow_model([1.0, 2.0], turns=40_000)
+    with started(model, tmp_path, drain_seconds="0", warm_up="false") as server:
+        answers: list[tuple[int, bytes]] = []
+        thread = threading.Thread(target=lambda: answers.append(server.ask()))
+        thread.start()
+        deadline = time.monotonic() + 10
+        # The request is under way as soon as the server has read it; its metrics do not show it yet, its CPU time does.
+        before = _cpu(server.worker())
+        while _cpu(server.worker()) - before < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        server.process.terminate()
+        thread.join(20)
+        assert answers == [(200, b'{"predictions":[[5.0]]}')]
+        assert server.process.wait(10) == 0
+
+
+def _cpu(pid: int) -> int:
+    """Return a process's CPU time in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_a_draining_server_answers_and_closes_its_connections(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path, drain_seconds="3") as server:
+        kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        kept.request("POST", "/predict", ROW, JSON)
+        assert kept.getresponse().read() == b'{"predictions":[[5.5]]}'
+        server.process.terminate()
+        server.wait_until("Draining")
+        assert server.managed("/readyz")[0] == 503
+        assert server.managed("/livez")[0] == 200
+        kept.request("POST", "/predict", ROW, JSON)
+        response = kept.getresponse()
+        assert (response.status, response.headers["Connection"], response.read()) == (
+            200,
+            "close",
+            b'{"predictions":[[5.5]]}',
+        )
+        assert server.ask()[0] == 200
+        kept.close()
+        assert server.process.wait(15) == 0
+
+
+def test_a_second_sigterm_ends_the_wait(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path, drain_seconds="60") as server:
+        server.process.terminate()
+        server.wait_until("Draining")
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+
+
+def test_a_worker_that_dies_ends_the_process(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path) as server:
+        os.kill(server.worker(), signal.SIGKILL)
+        assert server.process.wait(15) != 0
+
+
+def test_too_much_memory_is_an_error_and_no_death(tmp_path: Path) -> None:
+    with started(
+        model_zoo.memory_bomb(), tmp_path, warm_up="false", memory_reserve_bytes=str(_all_memory() - 400 * 2**20)
+    ) as server:
+        worker = server.worker()
+        for values in (10**15, 10**10, 2 * 10**8):
+            status, body = server.ask(json.dumps({"inputs": [values]}).encode())
+            assert (status, json.loads(body)["code"]) == (500, "InferenceFailed")
+        assert server.ask(b'{"inputs": [2]}') == (200, b'{"predictions":[0.0,0.0]}')
+        assert server.worker() == worker
+
+
+def _all_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_slow_clients_do_not_hold_up_a_good_one(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path, http_threads="8") as server, contextlib.ExitStack() as held:
+        half = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+        # Many that never finish their headers, and one fewer than there are threads that never finish their body.
+        for text in [half] * 100 + [half + b"\r\n{"] * 7:
+            connection = held.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", server.port))))
+            connection.sendall(text)
+        for _ in range(20):
+            assert server.ask(timeout=5)[0] == 200
+
+
+def test_nothing_but_the_model_folder_is_written_to(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path) as server:
+        server.ask()
+        folder = Path(f"/proc/{server.worker()}/fd")
+        # Not the standard streams, which are the test's own.
+        opened = [os.readlink(entry) for entry in folder.iterdir() if int(entry.name) > 2]
+        files = [path for path in opened if path.startswith("/") and not path.startswith(("/dev/", "/proc/"))]
+        assert all(path.startswith(str(tmp_path / "models")) for path in files), files
+
+
+def test_log_lines_are_json_without_payload(tmp_path: Path) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with started(LINEAR, tmp_path, access_log="true", drain_seconds="0") as server:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+            headers = {**JSON, "x-request-id": "r-1", "traceparent": trace, "Authorization": "Bearer hidden"}
+            connection.request("POST", "/predict?key=hidden", b'{"instances": [[4711, 2]]}', headers)
+            assert connection.getresponse().status == 200
+        server.process.terminate()
+        _, text = server.process.communicate(timeout=15)
+    lines = [json.loads(line) for line in text.splitlines()]
+    (access,) = [line for line in lines if line["message"] == "Request"]
+    assert access["request_id"] == "r-1"
+    assert access["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert (access["path"], access["status"], access["endpoint"]) == ("/predict", 200, "churn")
+    assert "4711" not in text and "hidden" not in text
