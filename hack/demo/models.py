@@ -130,8 +130,14 @@ def _version(version: str, title: str, model: Any, held_out: HeldOut) -> Version
 
 
 def _convert(model: Any, example: npt.NDArray[np.float32], columns: Sequence[str]) -> bytes:
-    """Convert with plain tensors as outputs, and leave the names of the columns in the model's metadata."""
+    """Convert with plain tensors as outputs, and leave the names of the columns in the model's metadata.
+
+    The converter lists its operator sets in the order of a Python set, another one in each process.
+    """
     converted = to_onnx(model, example, options={"zipmap": False}, target_opset=OPSET)
+    operator_sets = sorted(converted.opset_import, key=lambda each: str(each.domain))
+    del converted.opset_import[:]
+    converted.opset_import.extend(operator_sets)
     names = converted.metadata_props.add()
     names.key, names.value = "feature_names", json.dumps(list(columns))
     return bytes(converted.SerializeToString(deterministic=True))

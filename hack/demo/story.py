@@ -147,7 +147,7 @@ class Story:
     def _ask(self, url: str, content_type: str, file: str) -> str:
         return self.terminal.run(
             f"curl --silent --show-error --fail-with-body {url}/predict \\\n"
-            f"  -H 'Content-Type: {content_type}' --data-binary @{self.folder / file}",
+            f"  -H 'Content-Type: {content_type}' -H 'Accept: {content_type}' --data-binary @{self.folder / file}",
             most_characters=230,
         )
 

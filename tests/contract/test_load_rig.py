@@ -52,7 +52,7 @@ def a_server(folder: Path) -> Iterator[str]:
         "MODELENDPOINT_HOST": "127.0.0.1",
         "MODELENDPOINT_PORT": str(port),
         "MODELENDPOINT_MANAGEMENT_PORT": str(management_port),
-        "MODELENDPOINT_DRAIN_SECONDS": "0",
+        "MODELENDPOINT_DRAIN_SECONDS": "0.2",
     }
     process = subprocess.Popen([sys.executable, "-m", "modelendpoint_server"], env=environment)
     try:

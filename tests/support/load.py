@@ -65,7 +65,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request, ready to be sent: a row of the data set in one of the formats."""
+    """One request, ready to be sent: a row of the data set in one of the formats, which the answer shall have too."""
 
     row: int
     path: str
@@ -499,7 +499,7 @@ async def _post(session: aiohttp.ClientSession, url: str, request: Request) -> A
         async with session.post(
             url + request.path,
             data=request.body.encode(),
-            headers={"content-type": request.content_type},
+            headers={"content-type": request.content_type, "accept": request.content_type},
             allow_redirects=False,
         ) as response:
             body = await response.read()
