@@ -138,7 +138,6 @@ def _deployment(
 
 
 def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dict[str, Any]:
-    ready = {"path": "/ready", "port": "status"}
     return {
         "name": "router",
         "image": image,
@@ -157,7 +156,16 @@ def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dic
             {"name": "http", "containerPort": names.ROUTER_PORT, "protocol": "TCP"},
             {"name": "status", "containerPort": names.ROUTER_STATUS_PORT, "protocol": "TCP"},
         ],
-        "readinessProbe": {"httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
+        # A pod whose Envoy refuses the listener never replaces one that works.
+        "startupProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 60},
+        # Not /ready, which fails while Envoy drains: an ending pod must count as serving as long as it is the only one,
+        # because kube-proxy then goes on sending to it until the next is ready.
+        "readinessProbe": {
+            "httpGet": {"path": "/stats?filter=server.live", "port": "status"},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 3,
+        },
         "lifecycle": {"preStop": {"exec": {"command": drain_command(drain_seconds=drain_seconds)}}},
         "resources": RESOURCES,
         "securityContext": {

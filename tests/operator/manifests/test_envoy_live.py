@@ -504,6 +504,7 @@ def test_draining_loses_no_request_of_kept_or_new_connections(rig: Rig, stable: 
 
         with subprocess.Popen(command) as hook:
             wait_until(lambda: rig.ask_status("GET", "/ready") == 503)
+            assert rig.ask_status("GET", "/stats?filter=server.live") == 200
             stable.behaviour = after(0)
             assert send(kept)[::2] == (200, b"{}")
             assert rig.predict()[1]["connection"] == "close"

@@ -116,6 +116,15 @@ def test_a_pod_may_take_as_long_to_end_as_its_slowest_request() -> None:
     assert {"PORT=9902", "DRAIN_SECONDS=15", "ACTIVE=http.endpoint.downstream_rq_active"} <= set(command[2].split("\n"))
 
 
+def test_an_ending_pod_stays_ready_so_that_the_only_one_is_still_used() -> None:
+    (container,) = pod_of(router_of(an_endpoint()))["spec"]["containers"]
+
+    ready = container["readinessProbe"]["httpGet"]
+    assert (ready["port"], ready["path"]) == ("status", "/stats?filter=server.live"), "/ready fails during a drain"
+    assert container["startupProbe"]["tcpSocket"] == {"port": "http"}
+    assert "livenessProbe" not in container
+
+
 def test_the_router_never_has_fewer_pods_than_wanted_while_it_is_replaced() -> None:
     spec = router_of(an_endpoint(replicas=3))["Deployment"]["spec"]
 
