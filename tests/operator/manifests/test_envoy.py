@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelendpoint_operator import names
-from modelendpoint_operator.api.crd import NAME_LENGTH
+from modelendpoint_operator.api.rules import NAME_LENGTH
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.envoy import (
     build_bootstrap,
