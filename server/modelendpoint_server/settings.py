@@ -86,7 +86,11 @@ class Settings:
         64 * 2**20,
         "Memory between the process's own cap and the container's limit, so that too much is an error and no kill.",
     )
-    http_threads: int = _setting(0, "Threads that take requests; 0: 4 for each core, 8 to 32.")
+    http_threads: int = _setting(
+        0,
+        "Threads that take requests; 0: 2 for each core, 4 to 16. A client that sends its body slowly holds one;"
+        " the router in front takes that on.",
+    )
     intra_op_threads: int = _setting(0, "ONNX Runtime's threads; 0: the cores that the container may use.")
     execution_providers: tuple[str, ...] = _setting(
         ("CPUExecutionProvider",), "ONNX Runtime execution providers in order of preference, with commas between."
@@ -191,4 +195,4 @@ def _shown(default: Any) -> str:
 
 def http_threads(settings: Settings, cores: int) -> int:
     """Return the number of threads that take requests."""
-    return settings.http_threads or min(32, max(8, 4 * cores))
+    return settings.http_threads or min(16, max(4, 2 * cores))

@@ -88,8 +88,15 @@ class TensorSpec:
         """The number of values in one row; -1 when that is free."""
         return -1 if -1 in self.row_shape else math.prod(self.row_shape)
 
+    @functools.cached_property
+    def _fixed_row(self) -> tuple[int, ...] | None:
+        """The shape of one row, if the number of rows is all that is free."""
+        return tuple(self.row_shape) if self.has_batch and -1 not in self.row_shape else None
+
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Tell whether an array of this shape fits; an unknown rank (no dimensions) of a non-scalar fits all."""
+        """Tell whether an array of this shape fits."""
+        if shape[1:] == self._fixed_row and shape:
+            return True
         return len(shape) == len(self.shape) and all(
             want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
         )
@@ -143,6 +150,8 @@ class Signature:
 
     def check_names(self, names: Mapping[str, object]) -> None:
         """Raise ``InvalidRequest`` unless exactly the model's inputs are there."""
+        if names.keys() == self.by_name.keys():
+            return
         for name in names:
             if name not in self.by_name:
                 raise InvalidRequest(f"The model has no input {name!r}; its inputs are {self._listed()}.", field=name)

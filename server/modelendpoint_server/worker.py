@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ def load_worker(settings: Settings) -> "WSGIApplication":
     """Start getting the model, open the management port, and return the app of the traffic port."""
     set_up_logging(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # NumPy's warnings of overflows: every place where one may happen looks at the result.
+    warnings.simplefilter("ignore", RuntimeWarning)
     memory = memory_size()
     cap_memory(memory - settings.memory_reserve_bytes)
     port = PortProbe(settings.host, settings.port)

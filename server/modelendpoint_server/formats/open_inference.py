@@ -99,7 +99,7 @@ def _quick(body: bytes, signature: Signature) -> Call | None:
             return None
         inputs[spec.name] = tensor
     id_ = document.get("id")
-    return Call(inputs, id=id_) if id_ is None or isinstance(id_, str) else None
+    return Call(inputs, id=id_, is_finite=True) if id_ is None or isinstance(id_, str) else None
 
 
 def _quick_spec(entry: Any, signature: Signature) -> TensorSpec | None:

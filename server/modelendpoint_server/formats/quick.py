@@ -126,7 +126,10 @@ def _narrow(values: Tensor, spec: TensorSpec) -> Tensor | None:
     """Convert to the tensor's type; ``None`` where a number does not fit."""
     if spec.datatype in _WIDE_EXACT:
         return values
-    with np.errstate(over="ignore"):
+    try:
         narrowed = values.astype(spec.dtype)
+    except RuntimeWarning:
+        # NumPy warns of an overflow; where warnings are no errors, the look below finds it.
+        return None
     fits = all_finite(narrowed) if spec.is_float else bool((narrowed == values).all())
     return narrowed if fits else None
