@@ -13,7 +13,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 init: ## Make .venv, with everything that tests and tools need
-	@hack/bootstrap
+	@hack/bootstrap > /dev/null
 
 check: init ## Look the code over: ruff, mypy, import rules, generated files
 	$(BIN)/ruff check

@@ -50,9 +50,13 @@ def run_long(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> None:
-    """Run a command that takes its time, and say every ten seconds how far it is; what it prints is only shown if it
-    fails."""
-    process = subprocess.Popen(
+    """Run a command that takes its time, and say every ten seconds how far it is.
+
+    What it prints is shown only if it fails.
+    """
+    lines: list[str] = []
+    began = time.monotonic()
+    with subprocess.Popen(
         command,
         env=environment,
         cwd=folder,
@@ -61,15 +65,13 @@ def run_long(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
-    reader.start()
-    began = time.monotonic()
-    while _is_running(process):
-        say(f"  {time.monotonic() - began:4.0f} s: {describe(lines)}")
-    reader.join()
+    ) as process:
+        assert process.stdout is not None
+        reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+        reader.start()
+        while _is_running(process):
+            say(f"  {time.monotonic() - began:4.0f} s: {describe(lines)}")
+        reader.join()
     if process.returncode:
         last = "".join(lines[-30:])
         raise ClusterError(f"`{' '.join(map(str, command))}` failed ({process.returncode}):\n{last}")
