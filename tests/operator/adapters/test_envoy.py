@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelendpoint_operator.adapters.envoy import MAX_BYTES, ClusterStats, RouterStats, RouterStatusReader, parse_stats
@@ -72,9 +72,11 @@ def test_an_envoy_without_routes_has_no_version() -> None:
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda part: st.lists(part) | st.dictionaries(st.sampled_from(["stats", "name", "value"]) | st.text(), part),
+    max_leaves=10,
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(json_values)
 def test_anything_else_is_a_value_error_at_worst(document: Any) -> None:
     with suppress(ValueError):

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelendpoint_operator import names
-from modelendpoint_operator.api.rules import NAME_LENGTH
 from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.rules import NAME_LENGTH
 from modelendpoint_operator.manifests.envoy import (
     build_bootstrap,
     build_clusters,
@@ -71,6 +71,7 @@ def leaves(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
         yield path, part
 
 
+@settings(max_examples=50, deadline=None)
 @given(endpoint_names, namespaces, weights)
 def test_any_valid_name_gives_exactly_these_listeners_filters_and_clusters(
     name: str, namespace: str, shares: Sequence[tuple[int, int]]
@@ -94,6 +95,7 @@ def test_any_valid_name_gives_exactly_these_listeners_filters_and_clusters(
     ]
 
 
+@settings(max_examples=50, deadline=None)
 @given(endpoint_names, namespaces)
 def test_documents_of_two_endpoints_differ_in_names_only(name: str, namespace: str) -> None:
     documents = build_documents(an_endpoint(name, namespace), legs((8, 10), (7, 90)), [7, 8])
@@ -107,6 +109,7 @@ def test_documents_of_two_endpoints_differ_in_names_only(name: str, namespace: s
     assert {found[path] for path in differing} <= ours
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(min_size=1, max_size=63).filter(str.isprintable))
 def test_nothing_else_that_the_author_writes_gets_into_the_documents(text: str) -> None:
     shares = legs((8, 10), (7, 90))
@@ -139,10 +142,10 @@ def test_without_any_weight_the_router_answers_itself(shares: list[Leg]) -> None
 
 
 def test_the_endpoints_time_limit_stands_in_the_routes_and_nowhere_else() -> None:
-    quick, slow = an_endpoint(timeout_seconds=5), an_endpoint(timeout_seconds=3600)
+    quick, slow = an_endpoint(timeout_seconds=5), an_endpoint(timeout_seconds=600)
 
-    assert only_route(build_routes(slow, legs((7, 100))))["route"]["timeout"] == "3600s"
-    assert only_route(build_routes(slow, legs((7, 100))))["route"]["idle_timeout"] == "3605s"
+    assert only_route(build_routes(slow, legs((7, 100))))["route"]["timeout"] == "600s"
+    assert only_route(build_routes(slow, legs((7, 100))))["route"]["idle_timeout"] == "605s"
     for build in (build_listeners, build_bootstrap):
         assert build(quick) == build(slow)
     assert build_clusters(quick, [7]) == build_clusters(slow, [7])
@@ -162,6 +165,7 @@ def test_a_cluster_stays_the_same_when_another_comes_in_any_order() -> None:
     assert both == build_clusters(an_endpoint(), [7, 8])
 
 
+@settings(max_examples=50, deadline=None)
 @given(weights, weights)
 def test_versions_differ_exactly_when_the_content_does(
     one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]
