@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -109,7 +110,7 @@ def _columns(name: str, value: Any, rows: int) -> dict[str, list[Any]]:
         raise NotAcceptable(
             f"Output {name!r} has no rows, so it can't be CSV. Accept application/json.", field="accept"
         )
-    flat = value.reshape(rows, -1)
+    flat = value.reshape(rows, math.prod(value.shape[1:]))
     # By way of JSON a float32 gets its shortest text, not the 17 digits of the double that holds it.
     cells = orjson.loads(json_body.dump(flat.T))
     return {name: cells[0]} if len(cells) == 1 else {f"{name}_{index}": column for index, column in enumerate(cells)}
