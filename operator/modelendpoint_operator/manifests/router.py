@@ -8,8 +8,9 @@ from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.manifests import envoy
+from modelendpoint_operator.manifests.envoy import build_documents, render
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
+from modelendpoint_operator.manifests.xds import Document, content_hash
 from modelendpoint_operator.observation import Leg
 
 USER = 65532
@@ -32,7 +33,7 @@ admin POST /healthcheck/fail
 sleep "$DRAIN_SECONDS"
 while [[ $(admin GET "/stats?filter=^$ACTIVE\$") =~ "$ACTIVE: "[1-9] ]]; do sleep 0.2; done
 """.strip()
-"""Envoy ends at once on SIGTERM (E6), so this runs before it, in the image's bash.
+"""Envoy ends at once on SIGTERM, so this runs before it, in the image's bash.
 
 From its first line on every answer carries ``Connection: close``, so that clients on kept connections move to another
 router pod between two requests, while new connections are still served: some nodes go on sending them for seconds.
@@ -54,7 +55,7 @@ def build_router(
     A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
     the write after the one that takes its last leg: Envoy takes up the two files one after the other.
     """
-    documents = envoy.build_documents(endpoint, legs, cluster_revisions)
+    documents = build_documents(endpoint, legs, cluster_revisions)
     container = _container(image=image, image_pull_policy=image_pull_policy, drain_seconds=drain_seconds)
     return [
         _config_map(endpoint, documents),
@@ -74,12 +75,12 @@ def drain_command(*, drain_seconds: int, admin_port: int = names.ROUTER_ADMIN_PO
     return ["bash", "-c", "\n".join([*assignments, DRAIN_SCRIPT])]
 
 
-def _config_map(endpoint: ModelEndpoint, documents: dict[str, envoy.Document]) -> dict[str, Any]:
+def _config_map(endpoint: ModelEndpoint, documents: dict[str, Document]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(endpoint, names.router_name(endpoint.name)),
-        "data": {file: envoy.render(document) for file, document in documents.items()},
+        "data": {file: render(document) for file, document in documents.items()},
     }
 
 
@@ -100,13 +101,13 @@ def _service(endpoint: ModelEndpoint) -> dict[str, Any]:
 
 
 def _deployment(
-    endpoint: ModelEndpoint, container: dict[str, Any], *, bootstrap: envoy.Document, drain_seconds: int
+    endpoint: ModelEndpoint, container: dict[str, Any], *, bootstrap: Document, drain_seconds: int
 ) -> dict[str, Any]:
     pod = {
         "metadata": {
             "labels": build_labels(endpoint, names.COMPONENT_ROUTER),
             # Envoy reads this one file only at its start.
-            "annotations": {names.ANNOTATION_ROUTER_BOOTSTRAP: envoy.content_hash(bootstrap)},
+            "annotations": {names.ANNOTATION_ROUTER_BOOTSTRAP: content_hash(bootstrap)},
         },
         "spec": {
             "containers": [container],

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.rules import NAME_LENGTH
+from modelendpoint_operator.manifests.bootstrap import build_bootstrap
 from modelendpoint_operator.manifests.envoy import (
-    build_bootstrap,
     build_clusters,
     build_documents,
     build_listeners,

@@ -5,7 +5,8 @@ from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.manifests.envoy import MAX_HEAP_BYTES, build_documents
+from modelendpoint_operator.manifests.bootstrap import MAX_HEAP_BYTES
+from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.observation import Leg
 
@@ -75,7 +76,7 @@ def test_weights_and_revisions_never_restart_the_router() -> None:
 
 def test_a_new_bootstrap_restarts_the_router(monkeypatch: Any) -> None:
     before = pod_of(router_of(an_endpoint()))
-    monkeypatch.setattr("modelendpoint_operator.manifests.envoy.MAX_DOWNSTREAM_CONNECTIONS", 5)
+    monkeypatch.setattr("modelendpoint_operator.manifests.bootstrap.MAX_DOWNSTREAM_CONNECTIONS", 5)
 
     assert before["metadata"]["annotations"] != pod_of(router_of(an_endpoint()))["metadata"]["annotations"]
 

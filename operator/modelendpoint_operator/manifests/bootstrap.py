@@ -1,0 +1,134 @@
+"""What Envoy reads once, at its start: its admin interface and the window to it, its limits, its statistics.
+
+What may change while Envoy runs must not be here (``manifests.envoy``).
+"""
+
+from modelendpoint_operator import names
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.manifests.http_manager import build_http_manager
+from modelendpoint_operator.manifests.xds import TYPES, Document, address, file_source
+
+MAX_HEAP_BYTES = 384 * 1024 * 1024
+"""Heap at which Envoy refuses work. Stays below the memory limit of the router's container (``manifests.router``)."""
+
+MAX_DOWNSTREAM_CONNECTIONS = 10_000
+"""Connections from clients to one router pod."""
+
+LATENCY_BUCKETS_MS = (
+    1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750,
+    1000, 1500, 2000, 3000, 5000, 7500, 10_000, 20_000, 30_000, 60_000, 300_000, 3_600_000,
+)  # fmt: skip
+"""Upper bounds of the latency histograms, dense where a prediction's percentiles lie."""
+
+_STATUS_PATHS = ("/ready", "/stats", "/stats/prometheus")
+_ADMIN_CLUSTER = "admin"
+
+
+def build_bootstrap(endpoint: ModelEndpoint) -> Document:
+    """Build what Envoy reads once, at its start. A change needs new router pods.
+
+    The read-only window to the admin interface stands here and not among the listeners, so that the router can still
+    be asked what is wrong when it refuses them.
+    """
+    return {
+        "node": {"id": names.router_name(endpoint.name), "cluster": endpoint.namespace},
+        "admin": {
+            "address": address("127.0.0.1", names.ROUTER_ADMIN_PORT),
+            "allow_paths": [{"exact": "/ready"}, {"prefix": "/stats"}, {"exact": "/healthcheck/fail"}],
+        },
+        "dynamic_resources": {
+            "lds_config": file_source(names.LISTENERS_FILE),
+            "cds_config": file_source(names.CLUSTERS_FILE),
+        },
+        "static_resources": {"listeners": [_status_listener()], "clusters": [_admin_cluster()]},
+        "overload_manager": _overload_manager(),
+        "stats_config": _stats_config(endpoint),
+        # Histograms are complete whenever somebody looks, not only every 5 s.
+        "stats_flush_on_admin": True,
+    }
+
+
+def _status_listener() -> Document:
+    host = {"name": "status", "domains": ["*"], "routes": [_status_route(path) for path in _STATUS_PATHS]}
+    routes = {"name": "status", "virtual_hosts": [host]}
+    return {
+        "name": "status",
+        "address": address("0.0.0.0", names.ROUTER_STATUS_PORT),
+        # Whoever looks what is wrong with a router under load must get an answer.
+        "ignore_global_conn_limit": True,
+        "bypass_overload_manager": True,
+        "filter_chains": [{"filters": [build_http_manager(stat_prefix="status", routes={"route_config": routes})]}],
+    }
+
+
+def _status_route(path: str) -> Document:
+    # The admin interface can end the process and show secrets; only these paths, and only reading, get through.
+    return {
+        "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
+        "route": {"cluster": _ADMIN_CLUSTER, "timeout": "5s"},
+    }
+
+
+def _admin_cluster() -> Document:
+    return {
+        "name": _ADMIN_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": _ADMIN_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address("127.0.0.1", names.ROUTER_ADMIN_PORT)}}]}],
+        },
+    }
+
+
+def _overload_manager() -> Document:
+    heap, connections = (
+        "envoy.resource_monitors.fixed_heap",
+        "envoy.resource_monitors.global_downstream_max_connections",
+    )
+    monitors = f"{TYPES}.extensions.resource_monitors"
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {
+                "name": heap,
+                "typed_config": {
+                    "@type": f"{monitors}.fixed_heap.v3.FixedHeapConfig",
+                    "max_heap_size_bytes": MAX_HEAP_BYTES,
+                },
+            },
+            {
+                "name": connections,
+                "typed_config": {
+                    "@type": f"{monitors}.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": MAX_DOWNSTREAM_CONNECTIONS,
+                },
+            },
+        ],
+        "actions": [
+            {"name": "envoy.overload_actions.shrink_heap", "triggers": [_trigger(heap, 0.95)]},
+            {"name": "envoy.overload_actions.stop_accepting_requests", "triggers": [_trigger(heap, 0.98)]},
+        ],
+    }
+
+
+def _trigger(monitor: str, threshold: float) -> Document:
+    return {"name": monitor, "threshold": {"value": threshold}}
+
+
+def _stats_config(endpoint: ModelEndpoint) -> Document:
+    kept = (
+        f"cluster.{endpoint.name}-r",
+        f"http.{names.STAT_PREFIX}.",
+        "cluster_manager.",
+        "listener_manager.",
+        "overload.",
+        "runtime.deprecated_feature_use",
+        "server.",
+    )
+    return {
+        "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": prefix} for prefix in kept]}},
+        "histogram_bucket_settings": [
+            {"match": {"suffix": "upstream_rq_time"}, "buckets": list(LATENCY_BUCKETS_MS)},
+        ],
+    }
