@@ -51,7 +51,7 @@ def build_clusters(endpoint: ModelEndpoint, revisions: Sequence[int]) -> Documen
     return discovery([_cluster(endpoint, revision) for revision in sorted(set(revisions))])
 
 
-def build_listeners(endpoint: ModelEndpoint) -> Document:
+def build_listeners() -> Document:
     """Build the listener (LDS) that applications call. It is the same for every endpoint."""
     routes = {"route_config_name": names.ROUTE_CONFIG_NAME, "config_source": file_source(names.ROUTES_FILE)}
     listener = {
@@ -71,7 +71,7 @@ def build_documents(
     """Build all files of the router's ConfigMap."""
     return {
         names.BOOTSTRAP_FILE: build_bootstrap(endpoint),
-        names.LISTENERS_FILE: build_listeners(endpoint),
+        names.LISTENERS_FILE: build_listeners(),
         names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions),
         names.ROUTES_FILE: build_routes(endpoint, legs),
     }
