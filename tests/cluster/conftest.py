@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.cluster import Cluster, bring_up, find
+from support.installation import install
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,3 +31,9 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster) -> None:
+    """The operator of this checkout, at work in the whole cluster."""
+    install(cluster)

@@ -1,144 +1,259 @@
-"""A toy world for the planner: stores what is applied, and lets pods, DNS and routers follow as a cluster would.
+"""A toy world for the operator: one namespace with one endpoint, in memory, on time that stands still until moved.
 
-Implements the reconciler's ``Cluster`` port in memory, on the same reduction as the real one. Time stands still until
-a test moves it.
+It is the reconciler's ``Cluster`` port, on the same reduction as the real one, and what a cluster does by itself: pods
+start, roll and end, DNS follows a turn later, routers read their files when they are poked. Like the real operator it
+takes a pass only when a watch would have told of something, or when the last plan asked to look again.
 """
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
-from modelendpoint_operator.adapters.reduction import is_ready, reduce_observation, serves
+from modelendpoint_operator.adapters.reduction import is_ready, is_router, reduce_observation, serves
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.errors import ForeignObject
+from modelendpoint_operator.errors import ForeignObject, WriteRefused
 from modelendpoint_operator.observation import Observation, PodReport
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.reconciler import Reconciler
 from modelendpoint_operator.settings import Settings
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+TURN = timedelta(seconds=1)
+NAMESPACE, NAME = "shop", "churn"
 BROKEN = "broken"
-"""A model whose version is this never gets ready."""
+"""A version whose model is no model, until a test takes it out of ``World.broken``."""
+
+TURNS_TO_START = 2
+TURNS_TO_END = 3
+TURNS_TO_READ = 60
+"""Turns after which a kubelet refreshes mounted files without being poked."""
+
+PASSES_AT_ONCE = 6
+"""More passes without anything happening in the cluster means that the operator answers its own writes for ever."""
 
 
 class Crash(Exception):
     """The operator was killed in the middle of a pass."""
 
 
+class Key(NamedTuple):
+    """Kind and name of an object."""
+
+    kind: str
+    name: str
+
+
+@dataclass
+class Pod:
+    """A pod, and what goes on inside it."""
+
+    body: dict[str, Any]
+    owner: str
+    template: dict[str, Any]
+    age: int = 0
+    turns_left: int | None = None
+    report: PodReport | None = None
+    poked_for: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of a router: the versions of the files that it uses."""
+    weights: dict[int, int] = field(default_factory=dict)
+    hosts: dict[int, list[str]] = field(default_factory=dict)
+    """Of a router: the pods that it sends requests to, by revision."""
+
+    @property
+    def name(self) -> str:
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def is_ready(self) -> bool:
+        return is_ready(self.body) and self.turns_left is None
+
+    @property
+    def revision(self) -> int | None:
+        number = self.body["metadata"]["labels"].get(names.LABEL_REVISION)
+        return None if number is None else int(number)
+
+    def stats(self) -> RouterStats:
+        """What Envoy tells about itself."""
+        counts = {revision: len(hosts) for revision, hosts in self.hosts.items()}
+        return RouterStats(
+            route_version=self.versions.get(names.ROUTES_FILE),
+            cluster_version=self.versions.get(names.CLUSTERS_FILE),
+            listener_version=self.versions.get(names.LISTENERS_FILE),
+            clusters={number: ClusterStats(hosts=count, healthy_hosts=count) for number, count in counts.items()},
+        )
+
+
 class World:
-    """One namespace with one endpoint in it."""
+    """The namespace, its cluster, and the operator."""
 
-    def __init__(self, spec: Mapping[str, Any], *, settings: Settings | None = None) -> None:
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        metadata = {"name": NAME, "namespace": NAMESPACE, "uid": "endpoint-uid", "generation": 1, "annotations": {}}
+        self.body: dict[str, Any] = {"metadata": metadata, "spec": dict(spec), "status": {"observedGeneration": -1}}
         self.now = EPOCH
-        self.body: dict[str, Any] = {
-            "metadata": {
-                "name": "churn",
-                "namespace": "shop",
-                "uid": "endpoint-uid",
-                "generation": 1,
-                "annotations": {},
-            },
-            "spec": dict(spec),
-            "status": {"observedGeneration": -1},
-        }
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
-        self.pods: dict[str, dict[str, Any]] = {}
-        self.writes = 0
+        self.objects: dict[Key, dict[str, Any]] = {}
+        self.foreign: set[Key] = set()
+        self.pods: dict[str, Pod] = {}
         self.events: list[tuple[str, str]] = []
+        self.writes = 0
         self.crash_at: int | None = None
-        self.frozen_routers = False
-        self._count = 0
-        self.settings = settings or Settings(drain_seconds=5, router_image="router:1", server_image="server:1")
+        self.refused: dict[str, str] = {}
+        """Kinds that the API server refuses, and what it says."""
+        self.frozen_routers: set[str] = set()
+        """Router pods whose files are never refreshed."""
+        self.broken = {BROKEN: PodReport(state="Failed", reason="ModelInvalid", message="not an ONNX model")}
+        self.digests: dict[str, str] = {}
+        """What the store holds for a version, where it is not ``digest_of`` it."""
+        self.watchers: list[Callable[[], None]] = []
+        """Called after every write and every turn."""
+        self.before_plan: list[Callable[[ModelEndpoint, Plan], None]] = []
+        """Called with every plan before it is carried out."""
+        self.settings = Settings(drain_seconds=5, router_image="router:1", server_image="server:1")
         self.reconciler = Reconciler(self, self.settings, clock=lambda: self.now)
+        self._count = 0
+        self._news = True
+        self._wake: datetime | None = None
 
-    # What a user does.
+    # What people do.
 
     def edit(self, **spec: Any) -> None:
-        """Change fields of the spec, as ``kubectl apply`` does."""
-        self.body["spec"] = {**self.body["spec"], **spec}
+        """Change fields of the spec, as ``kubectl apply`` does; None takes one out."""
+        changed = {**self.body["spec"], **spec}
+        self.body["spec"] = {name: value for name, value in changed.items() if value is not None}
         self.body["metadata"]["generation"] += 1
+        self._news = True
 
     def use_model(self, version: str) -> None:
         """Ask for another version of the model."""
-        self.edit(model={"uri": f"s3://models/churn/{version}.onnx", "version": version})
+        self.edit(model=model_of(version))
 
     def annotate(self, **orders: str | None) -> None:
         """Set annotations such as ``promote="2"``; None removes one."""
-        for verb, value in orders.items():
-            name = f"{names.GROUP}/{verb}"
-            if value is None:
-                self.body["metadata"]["annotations"].pop(name, None)
-            else:
-                self.body["metadata"]["annotations"][name] = value
+        changed = {**self.body["metadata"]["annotations"]}
+        changed |= {f"{names.GROUP}/{verb}": value for verb, value in orders.items()}
+        self.body["metadata"]["annotations"] = {name: value for name, value in changed.items() if value is not None}
+        self._news = True
 
-    # What the operator sees and does.
+    def remove(self, kind: str, name: str) -> None:
+        """Delete an object by hand."""
+        del self.objects[Key(kind, name)]
+        self._news = True
+
+    def tamper(self, kind: str, name: str) -> dict[str, Any]:
+        """Hand out an object to be changed by hand."""
+        self._news = True
+        return self.objects[Key(kind, name)]
+
+    def put_foreign(self, kind: str, name: str) -> None:
+        """Create an object that is not the endpoint's."""
+        self.foreign.add(Key(kind, name))
+
+    def fail_pods(self, revision: int) -> None:
+        """Let the pods of a revision lose their readiness; they start over."""
+        for pod in self.pods_of(revision):
+            pod.body["status"]["conditions"] = []
+            pod.age, pod.report = 0, None
+        self._news = True
+
+    # What the operator sees and does: the Cluster port.
 
     def find(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Read the endpoint."""
+        assert (namespace, name) == (NAMESPACE, NAME)
         return copy.deepcopy(self.body)
 
     def observe(self, endpoint: ModelEndpoint) -> Observation:
-        pods = list(copy.deepcopy(self.pods).values())
-        routers = {pod["metadata"]["name"]: pod["_stats"] for pod in pods if "_stats" in pod}
-        reports = {pod["metadata"]["name"]: pod["_report"] for pod in pods if "_report" in pod}
-        return reduce_observation(copy.deepcopy(list(self.objects.values())), pods, routers=routers, reports=reports)
+        """Read all that there is."""
+        pods = self.pods.values()
+        return reduce_observation(
+            copy.deepcopy(list(self.objects.values())),
+            [copy.deepcopy(pod.body) for pod in pods],
+            routers={pod.name: pod.stats() for pod in pods if is_router(pod.body)},
+            reports={pod.name: pod.report for pod in pods if pod.report},
+        )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
+        """Carry out a plan, in its order."""
+        for look in self.before_plan:
+            look(endpoint, plan)
         for write in plan.applies:
-            key = (write.manifest["kind"], write.manifest["metadata"]["name"])
-            if write.uid is None and key in self.objects:
-                raise ForeignObject(" ".join(key))
-            self._write()
-            self._store(key, copy.deepcopy(dict(write.manifest)))
+            self._count_write()
+            self._store(dict(write.manifest), uid=write.uid)
+            self._tell()
         for poke in plan.pokes:
-            self._write()
-            self.pods[poke.pod]["metadata"].setdefault("annotations", {})[names.ANNOTATION_ROUTER_CONFIG] = poke.config
+            self._count_write()
+            self.pods[poke.pod].body["metadata"]["annotations"][names.ANNOTATION_ROUTER_CONFIG] = poke.config
+            self._tell()
         for gone in plan.deletes:
-            self._write()
-            self.objects.pop((gone.ref.kind, gone.ref.name), None)
-        self.events += [(note.reason, note.message) for note in plan.events]
+            self._count_write()
+            assert self.objects.pop(Key(gone.ref.kind, gone.ref.name))["metadata"]["uid"] == gone.uid
+            self._tell()
+        for note in plan.events:
+            self._count_write()
+            told = (note.reason, note.message)
+            self.events += [told] if told not in self.events[-3:] else []
         if plan.status is not None:
-            self._write()
+            self._count_write()
             self.body["status"] = plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+            self._tell()
 
-    # What the cluster does by itself.
-
-    def turn(self) -> None:
-        """Let the cluster catch up by one turn: pods start and end, routers read what is written."""
-        for deployment in [body for (kind, _), body in self.objects.items() if kind == "Deployment"]:
-            self._scale(deployment)
-        owners = {name for kind, name in self.objects if kind == "Deployment"}
-        for name, pod in list(self.pods.items()):
-            if pod["_owner"] not in owners:
-                self._end(name)
-            elif "deletionTimestamp" not in pod["metadata"]:
-                self._start(pod)
-        if not self.frozen_routers:
-            self._let_routers_read()
-
-    def settle(self, *, turns: int = 60, step: timedelta = timedelta(seconds=1)) -> None:
-        """Reconcile and let the cluster follow until ``turns`` turns have passed."""
-        for _ in self.history(turns=turns, step=step):
-            pass
-
-    def history(self, *, turns: int, step: timedelta = timedelta(seconds=1)) -> Iterator["World"]:
-        """Settle turn by turn, for tests that look at every state in between."""
-        for _ in range(turns):
-            self.reconcile()
-            yield self
-            self.turn()
-            self.now += step
-            yield self
+    # What happens by itself.
 
     def reconcile(self) -> Plan | None:
-        """Take one pass; a crash in it is survived."""
+        """Take one pass; None when the operator was killed in it."""
+        self._news = False
         try:
-            return self.reconciler.reconcile("shop", "churn")
+            plan = self.reconciler.reconcile(NAMESPACE, NAME)
         except Crash:
+            self._news = True
             return None
+        assert plan is not None
+        self._wake = None if plan.look_again_after is None else self.now + plan.look_again_after
+        return plan
+
+    def history(self, *, turns: int, turn: timedelta = TURN) -> Iterator["World"]:
+        """Go on turn by turn, for those who look at every state in between."""
+        for _ in range(turns):
+            self._work()
+            yield self
+            self.turn()
+            self.now += turn
+            yield self
+
+    def _work(self) -> None:
+        """Take passes until there is nothing new and no time to look again has come."""
+        for _ in range(PASSES_AT_ONCE):
+            if not self._news and (self._wake is None or self._wake > self.now):
+                return
+            self.reconcile()
+            if not self._news:
+                return
+        raise AssertionError(f"the operator does not come to rest: {self.events[-3:]}")
+
+    def settle(self, *, turns: int = 40, turn: timedelta = TURN) -> None:
+        """Go on until ``turns`` turns have passed."""
+        for _ in self.history(turns=turns, turn=turn):
+            pass
+
+    def turn(self) -> None:
+        """Let the cluster go on by one turn."""
+        before = self._pods_as_watched()
+        for pod in [pod for pod in self.pods.values() if is_router(pod.body)]:
+            self._let_router_look(pod)
+        for deployment in [body for key, body in self.objects.items() if key.kind == "Deployment"]:
+            self._scale(deployment)
+        for pod in list(self.pods.values()):
+            if Key("Deployment", pod.owner) not in self.objects:
+                self._end(pod)
+            self._go_on(pod)
+        self._news = self._news or before != self._pods_as_watched()
+        for look in self.watchers:
+            look()
 
     # What a test asks.
 
@@ -146,112 +261,195 @@ class World:
     def status(self) -> dict[str, Any]:
         return dict(self.body["status"])
 
+    @property
+    def endpoint(self) -> ModelEndpoint:
+        return ModelEndpoint.from_body(self.body)
+
     def condition(self, kind: str) -> dict[str, Any] | None:
         return next((told for told in self.status.get("conditions", []) if told["type"] == kind), None)
 
     def reason(self) -> str:
+        """The one word that ``kubectl get`` shows."""
         ready = self.condition("Ready")
-        return ready["reason"] if ready else ""
+        return str(ready["reason"]) if ready else ""
+
+    def serving_routers(self) -> list[Pod]:
+        """Router pods that a client may still reach."""
+        return [pod for pod in self.pods.values() if is_router(pod.body) and serves(pod.body)]
 
     def live_weights(self) -> list[dict[int, int]]:
         """What each serving router does: weight by revision."""
-        return [dict(pod["_weights"]) for pod in self.pods.values() if "_weights" in pod and serves(pod)]
+        return [dict(pod.weights) for pod in self.serving_routers()]
+
+    def written_weights(self) -> dict[int, int]:
+        """What the router's ConfigMap says."""
+        config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
+        return weights_in(config) if config else {}
+
+    def pods_of(self, revision: int) -> list[Pod]:
+        """The pods of a revision that were not told to end."""
+        return [pod for pod in self.pods.values() if pod.revision == revision and pod.turns_left is None]
 
     def ready_pods(self, revision: int) -> int:
-        return sum(
-            is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
-            for pod in self.pods.values()
-            if pod["metadata"]["labels"].get(names.LABEL_REVISION) == str(revision)
-        )
+        return sum(pod.is_ready for pod in self.pods_of(revision))
 
     def replicas(self, revision: int) -> int | None:
-        deployment = self.objects.get(("Deployment", f"churn-r{revision}"))
+        """How many pods a revision's Deployment wants; None when there is none."""
+        deployment = self.objects.get(Key("Deployment", f"{NAME}-r{revision}"))
         return None if deployment is None else int(deployment["spec"]["replicas"])
+
+    def kept(self, kind: str) -> set[str]:
+        """Names of the objects of a kind."""
+        return {key.name for key in self.objects if key.kind == kind}
+
+    def told(self) -> list[str]:
+        """Reasons of the Events so far."""
+        return [reason for reason, _ in self.events]
 
     # Inner workings.
 
-    def _write(self) -> None:
+    def _count_write(self) -> None:
         if self.crash_at is not None and self.writes >= self.crash_at:
             self.crash_at = None
             raise Crash
         self.writes += 1
 
-    def _store(self, key: tuple[str, str], manifest: dict[str, Any]) -> None:
+    def _tell(self) -> None:
+        """Let everybody know that something was written."""
+        self._news = True
+        for look in self.watchers:
+            look()
+
+    def _store(self, manifest: dict[str, Any], *, uid: str | None) -> None:
+        key = Key(manifest["kind"], manifest["metadata"]["name"])
+        if key in self.foreign:
+            raise ForeignObject(" ".join(key))
+        if key.kind in self.refused:
+            raise WriteRefused(" ".join(key), self.refused[key.kind])
         before = self.objects.get(key)
-        if before and key[0] == "ControllerRevision":
+        assert (before["metadata"]["uid"] if before else None) == uid
+        if before and key.kind == "ControllerRevision":
             assert before["data"] == manifest["data"], "the data of a ControllerRevision can't be changed"
         self._count += 1
-        manifest["metadata"]["uid"] = before["metadata"]["uid"] if before else f"uid-{self._count}"
-        self.objects[key] = manifest
+        self.objects[key] = as_stored(manifest, uid=uid or f"uid-{self._count}")
+
+    def _pods_as_watched(self) -> list[Any]:
+        return [copy.deepcopy(pod.body) for pod in self.pods.values()]
 
     def _scale(self, deployment: dict[str, Any]) -> None:
-        name = deployment["metadata"]["name"]
-        own = [
-            key
-            for key, pod in self.pods.items()
-            if pod["_owner"] == name and "deletionTimestamp" not in pod["metadata"]
-        ]
-        for key in own[deployment["spec"]["replicas"] :]:
-            self._end(key)
-        for _ in range(deployment["spec"]["replicas"] - len(own)):
-            self._count += 1
-            pod_name = f"{name}-{self._count}"
-            labels = dict(deployment["spec"]["template"]["metadata"]["labels"])
-            self.pods[pod_name] = {
-                "metadata": {"name": pod_name, "labels": labels},
-                "status": {"phase": "Pending", "conditions": []},
-                "_owner": name,
-                "_age": 0,
-            }
+        """Give a Deployment its pods; one pod more while those of an older template are replaced."""
+        owner, template = deployment["metadata"]["name"], deployment["spec"]["template"]
+        own = [pod for pod in self.pods.values() if pod.owner == owner and pod.turns_left is None]
+        old = [pod for pod in own if pod.template != template]
+        wanted = deployment["spec"]["replicas"] + (1 if old and deployment["spec"]["replicas"] else 0)
+        for _ in range(wanted - len(own)):
+            self._create_pod(owner, template)
+        surplus = [*old, *(pod for pod in own if pod not in old)]
+        if len(own) > deployment["spec"]["replicas"] and (len(own) > wanted or all(pod.is_ready for pod in own)):
+            for pod in surplus[: len(own) - deployment["spec"]["replicas"]]:
+                self._end(pod)
 
-    def _end(self, name: str) -> None:
-        pod = self.pods[name]
-        if "deletionTimestamp" in pod["metadata"]:
-            del self.pods[name]
-        else:
-            pod["metadata"]["deletionTimestamp"] = self.now.isoformat()
+    def _create_pod(self, owner: str, template: dict[str, Any]) -> None:
+        self._count += 1
+        body = {
+            "metadata": {
+                "name": f"{owner}-{self._count}",
+                "labels": dict(template["metadata"]["labels"]),
+                "annotations": {},
+            },
+            "status": {"phase": "Pending", "conditions": []},
+        }
+        self.pods[body["metadata"]["name"]] = Pod(body=body, owner=owner, template=copy.deepcopy(template))  # type: ignore[index]
 
-    def _start(self, pod: dict[str, Any]) -> None:
-        pod["_age"] += 1
-        pod["status"]["phase"] = "Running"
-        revision = pod["metadata"]["labels"].get(names.LABEL_REVISION)
-        version = self._version(int(revision)) if revision else None
-        if version == BROKEN:
-            pod["_report"] = PodReport(state="Failed", reason="ModelInvalid", message="not an ONNX model")
-        elif pod["_age"] >= 2:
-            pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
-            if version:
-                pod["_report"] = PodReport(state="Ready", sha256=digest_of(version))
+    def _end(self, pod: Pod) -> None:
+        if pod.turns_left is None:
+            pod.turns_left = TURNS_TO_END
+            pod.body["metadata"]["deletionTimestamp"] = self.now.isoformat()
 
-    def _version(self, revision: int) -> str:
-        return str(self.objects["ControllerRevision", f"churn-r{revision}"]["data"]["model"]["version"])
-
-    def _let_routers_read(self) -> None:
-        observation = self.observe(ModelEndpoint.from_body(self.body))
-        config = self.objects.get(("ConfigMap", "churn-router"))
-        if observation.routes is None or config is None:
+    def _go_on(self, pod: Pod) -> None:
+        if pod.turns_left is not None:
+            pod.turns_left -= 1
+            if pod.turns_left <= 0:
+                del self.pods[pod.name]
             return
-        for pod in self.pods.values():
-            if pod["metadata"]["labels"][names.LABEL_COMPONENT] != names.COMPONENT_ROUTER or not is_ready(pod):
-                continue
-            if "deletionTimestamp" in pod["metadata"]:
-                continue
-            pod["_weights"] = {leg.revision: leg.weight for leg in observation.routes.legs}
-            pod["_stats"] = RouterStats(
-                route_version=observation.routes.version,
-                cluster_version=_version_info(config, names.CLUSTERS_FILE),
-                listener_version=_version_info(config, names.LISTENERS_FILE),
-                clusters={
-                    number: ClusterStats(hosts=self.ready_pods(number), healthy_hosts=self.ready_pods(number))
-                    for number in observation.routes.clusters
-                },
-            )
+        pod.age += 1
+        pod.body["status"]["phase"] = "Running"
+        if pod.age < TURNS_TO_START or pod.is_ready:
+            return
+        if pod.revision is not None:
+            pod.report = self._load_model(pod.revision)
+        if pod.report is None or pod.report.state == "Ready":
+            pod.body["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+
+    def _load_model(self, revision: int) -> PodReport:
+        """Do what a model server does: get the bytes, compare their digest, load them."""
+        name = names.revision_name(NAME, revision)
+        template = json.loads(self.objects[Key("Deployment", name)]["metadata"]["annotations"][names.ANNOTATION_TEMPLATE])
+        version = str(template["model"].get("version"))
+        if version in self.broken:
+            return self.broken[version]
+        digest = self.digests.get(version, digest_of(version))
+        config = self.objects.get(Key("ConfigMap", name))
+        wanted = template["model"].get("sha256") or (config["data"][names.DIGEST_KEY] if config else "")
+        if wanted and wanted != digest:
+            return PodReport(state="Failed", sha256=digest, reason="DigestMismatch", message="other bytes than before")
+        return PodReport(state="Ready", sha256=digest)
+
+    def _let_router_look(self, pod: Pod) -> None:
+        """Let Envoy read its files if the kubelet refreshes them now, and look its hosts up in DNS."""
+        config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
+        poke = pod.body["metadata"]["annotations"].get(names.ANNOTATION_ROUTER_CONFIG)
+        is_right = config is not None and all(json.loads(text) for text in config["data"].values())
+        is_due = not pod.versions or poke != pod.poked_for or pod.age % TURNS_TO_READ == 0
+        if config and is_right and is_due and pod.turns_left is None and pod.name not in self.frozen_routers:
+            pod.poked_for = poke
+            pod.weights = weights_in(config)
+            pod.versions = {
+                file: json.loads(config["data"][file])["version_info"]
+                for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
+            }
+            clusters = json.loads(config["data"][names.CLUSTERS_FILE])["resources"]
+            pod.hosts = {int(cluster["name"].rpartition("-r")[2]): [] for cluster in clusters}
+        for revision in pod.hosts:
+            pod.hosts[revision] = [server.name for server in self.pods_of(revision) if server.is_ready]
+
+
+def model_of(version: str) -> dict[str, Any]:
+    """Build ``spec.model`` for a version."""
+    return {"uri": f"s3://models/churn/{version}.onnx", "version": version}
 
 
 def digest_of(version: str) -> str:
-    """The sha256 that the toy world's servers report for a version."""
+    """Name the sha256 of a version's bytes."""
     return version.encode().hex().ljust(64, "0")[:64]
 
 
-def _version_info(config: Mapping[str, Any], file: str) -> str:
-    return str(json.loads(config["data"][file])["version_info"])
+def weights_in(config: Mapping[str, Any]) -> dict[int, int]:
+    """Read the weights by revision from the router's ConfigMap, as Envoy does."""
+    routes = json.loads(config["data"][names.ROUTES_FILE])
+    if not routes:
+        return {}
+    route = routes["resources"][0]["virtual_hosts"][0]["routes"][0].get("route", {})
+    clusters = route.get("weighted_clusters", {}).get("clusters", [])
+    return {int(cluster["name"].rpartition("-r")[2]): cluster["weight"] for cluster in clusters}
+
+
+def as_stored(manifest: Mapping[str, Any], *, uid: str) -> dict[str, Any]:
+    """Do what the API server does with what it stores: drop what is empty, add what it knows."""
+    stored: dict[str, Any] = _without_empty(copy.deepcopy(dict(manifest)))
+    stored["metadata"] |= {"uid": uid, "resourceVersion": "1", "creationTimestamp": EPOCH.isoformat()}
+    if stored["kind"] == "ConfigMap":
+        stored["data"] = dict(manifest["data"])
+    if stored["kind"] == "Deployment":
+        stored["spec"]["progressDeadlineSeconds"] = 600
+        stored["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    if stored["kind"] == "Service" and "clusterIP" not in stored["spec"]:
+        stored["spec"]["clusterIP"] = "10.0.0.1"
+    return stored
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {name: _without_empty(part) for name, part in value.items()}
+        return {name: part for name, part in kept.items() if part not in ("", [], {}, None) or name == "emptyDir"}
+    return [_without_empty(part) for part in value] if isinstance(value, list) else value
