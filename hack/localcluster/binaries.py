@@ -30,6 +30,8 @@ class Source:
     """Binary → package."""
     version_variables: tuple[str, ...] = field(default=())
     """Variables that the linker sets to the version, without which the binary calls itself v0.0.0."""
+    duration: str = "a minute or two"
+    """How long the first build takes on 2 cores."""
 
     @property
     def folder(self) -> Path:
@@ -55,6 +57,7 @@ KUBERNETES = Source(
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
     },
     version_variables=("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+    duration="six to ten minutes",
 )
 KUBECTL = Source(
     name="kubernetes",
@@ -133,7 +136,7 @@ def _build(cache: Cache, source: Source, names: list[str], key: str) -> None:
     beside = cache.bin / f".{source.name}.new"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    say(f"building {', '.join(names)} {source.version} (once; kept in {cache.bin})")
+    say(f"building {', '.join(names)} {source.version}: once, {source.duration} on 2 cores; kept in {cache.bin}")
     started = time.monotonic()
     packages = [source.packages[name] for name in names]
     target = str(beside / names[0]) if len(names) == 1 else f"{beside}/"

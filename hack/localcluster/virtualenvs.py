@@ -15,7 +15,7 @@ def ensure_virtualenv(folder: Path, lock: Path) -> Path:
     """Make the environment hold what the lock names, and return its folder."""
     stamp = folder / "lock.sha256"
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
-    with locked(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not (stamp.exists() and stamp.read_text() == wanted and (folder / "bin" / "python").exists()):
             say(f"installing {lock.name} into {folder}")
             _make(folder, lock)
