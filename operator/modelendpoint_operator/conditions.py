@@ -101,10 +101,9 @@ def _tell(view: View) -> Story:
 def _tell_rollout(view: View) -> Story:
     endpoint, seen, course = view.endpoint, view.seen, view.course
     assert course.rollout is not None and course.candidate is not None
-    failed = next((report for report in seen.reports(course.candidate) if report.state == "Failed"), None)
+    failed = _failure_of(seen, course.candidate)
     if failed is not None:
-        message = failed.message or "The model can't be served; see the log of the candidate's pods"
-        return Story(reason=failed.reason or "ModelFailed", message=message, stalled=True)
+        return failed
     phase, candidate = course.rollout.phase, course.candidate
     if phase is Phase.PAUSED:
         return Story(reason="Paused", message=_paused_message(endpoint, course), reconciling=True)
@@ -119,6 +118,15 @@ def _tell_rollout(view: View) -> Story:
         return Story(reason="Deploying", message=f"Revision {candidate}: {waiting}", reconciling=True)
     reason = "Promoting" if phase is Phase.PROMOTING else "RollingOut"
     return Story(reason=reason, message=f"Revision {candidate} gets more traffic: {waiting}", reconciling=True)
+
+
+def _failure_of(seen: Observation, revision: int) -> Story | None:
+    """Tell what a pod of a revision reports to be wrong with the model; of several pods the first by name."""
+    failed = next((report for report in seen.reports(revision) if report.state == "Failed"), None)
+    if failed is None:
+        return None
+    message = failed.message or f"The model can't be served; see the log of the pods of revision {revision}"
+    return Story(reason=failed.reason or "ModelFailed", message=message, stalled=True)
 
 
 def _paused_message(endpoint: ModelEndpoint, course: Course) -> str:
@@ -157,6 +165,9 @@ def _tell_steady(view: View) -> Story:
     endpoint, seen, course = view.endpoint, view.seen, view.course
     if course.stable is None:
         return Story(reason="Deploying", message="The first revision is being deployed", reconciling=True)
+    failed = _failure_of(seen, course.stable)
+    if failed is not None:
+        return failed
     ready = seen.ready_pods(course.stable)
     if ready < endpoint.spec.replicas:
         waiting = _waiting_for(seen, course.stable)

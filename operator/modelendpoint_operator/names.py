@@ -39,6 +39,8 @@ ANNOTATION_TEMPLATE = f"{GROUP}/template"
 """On a revision's Deployment: what the revision is made from, should somebody delete its ControllerRevision."""
 ANNOTATION_ROUTER_CONFIG = f"{GROUP}/router-config"
 """On router pods: changing it makes the kubelet refresh the mounted ConfigMap at once."""
+ANNOTATION_MODEL_WANTED = f"{GROUP}/model-wanted"
+"""On server pods that lack their model: changing it makes the kubelet refresh mounted ConfigMaps and Secrets at once."""
 ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"
 """On the router's pod template: hash of the one file that Envoy reads only at its start."""
 
@@ -75,6 +77,7 @@ ENV_MODEL_SHA256 = "MODELENDPOINT_MODEL_SHA256"
 ENV_PORT = "MODELENDPOINT_PORT"
 ENV_MANAGEMENT_PORT = "MODELENDPOINT_MANAGEMENT_PORT"
 ENV_MODEL_DIR = "MODELENDPOINT_MODEL_DIR"
+ENV_REQUEST_TIMEOUT = "MODELENDPOINT_REQUEST_TIMEOUT_SECONDS"
 
 # Files of the router's ConfigMap.
 ROUTER_CONFIG_DIR = "/etc/envoy"

@@ -61,6 +61,8 @@ class PodSeen:
     revision: int
     ready: bool
     terminating: bool
+    poked: str | None = None
+    """The value by which its kubelet was last told to refresh its mounted files."""
     trouble: str | None = None
     """Why its container does not run, in the kubelet's words."""
     report: PodReport | None = None
@@ -131,5 +133,15 @@ class Observation:
     def workloads(self) -> dict[int, int]:
         """Name the revisions that have a Deployment, and how many pods it wants."""
         deployments = (body for ref, body in self.objects.items() if ref.kind == "Deployment")
-        numbered = ((body["metadata"]["labels"].get(names.LABEL_REVISION), body) for body in deployments)
-        return {int(number): body["spec"].get("replicas", 1) for number, body in numbered if number}
+        numbered = ((_revision_of(body), body) for body in deployments)
+        return {number: body["spec"].get("replicas", 1) for number, body in numbered if number is not None}
+
+    def populated(self) -> frozenset[int]:
+        """Name the revisions that have any object besides their record."""
+        others = (body for ref, body in self.objects.items() if ref.kind != "ControllerRevision")
+        return frozenset(number for number in map(_revision_of, others) if number is not None)
+
+
+def _revision_of(body: Mapping[str, Any]) -> int | None:
+    number = str(body["metadata"].get("labels", {}).get(names.LABEL_REVISION, ""))
+    return int(number) if number.isdecimal() else None

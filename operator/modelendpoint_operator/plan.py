@@ -37,10 +37,11 @@ class Delete:
 
 @dataclass(frozen=True, kw_only=True)
 class Poke:
-    """A router pod whose kubelet shall refresh its mounted configuration now."""
+    """A pod whose kubelet shall refresh its mounted files now, by an annotation with a new value."""
 
     pod: str
-    config: str
+    annotation: str
+    value: str
 
 
 @dataclass(frozen=True, kw_only=True)

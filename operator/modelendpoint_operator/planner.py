@@ -42,6 +42,10 @@ FRESH = timedelta(seconds=60)
 POKE_AGAIN = timedelta(seconds=3)
 """A kubelet may see the poke before it sees the new ConfigMap; then it needs another one."""
 
+POKE_FOR_MODEL = timedelta(seconds=15)
+MAY_BE_MOUNTED_LATER = ("ModelNotFound", "ModelForbidden", "DigestMismatch")
+"""Reasons of a server that a changed ConfigMap or Secret may take away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
@@ -74,7 +78,7 @@ def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *,
     changed = status != endpoint.status
     return Plan(
         applies=tuple(_changes(manifests, seen)),
-        pokes=tuple(_pokes(outline)),
+        pokes=(*_pokes(outline), *_pokes_for_models(outline)),
         deletes=tuple(_deletes(outline)),
         events=_events(outline, status) if changed else (),
         status=status if changed else None,
@@ -189,7 +193,7 @@ def _leaving(
     if routes.live_since is None or now < routes.live_since + settings.drain:
         return frozenset()
     needed = {course.stable, course.candidate}
-    return frozenset(number for number in seen.workloads() if number not in needed) - _may_have_traffic(seen)
+    return seen.populated() - needed - _may_have_traffic(seen)
 
 
 def _manifests(outline: Outline) -> list[dict[str, Any]]:
@@ -240,11 +244,24 @@ def _pokes(outline: Outline) -> list[Poke]:
     turn = int(outline.now.timestamp() / POKE_AGAIN.total_seconds())
     value = f"{config_version(documents)}-{turn}"
     return [
-        Poke(pod=router.name, config=value)
+        Poke(pod=router.name, annotation=names.ANNOTATION_ROUTER_CONFIG, value=value)
         for router in outline.seen.routers
         if [router.route_version, router.cluster_version, router.listener_version] != wanted
         and not router.terminating
         and router.config != value
+    ]
+
+
+def _pokes_for_models(outline: Outline) -> list[Poke]:
+    """Poke the server pods that lack a model: it, or the Secret for its store, may be there by now.
+
+    A kubelet by itself looks at most once a minute for what was missing when it mounted it.
+    """
+    value = str(int(outline.now.timestamp() / POKE_FOR_MODEL.total_seconds()))
+    return [
+        Poke(pod=pod.name, annotation=names.ANNOTATION_MODEL_WANTED, value=value)
+        for pod in outline.seen.pods
+        if pod.report and pod.report.reason in MAY_BE_MOUNTED_LATER and not pod.terminating and pod.poked != value
     ]
 
 
@@ -261,7 +278,7 @@ def _deletes(outline: Outline) -> list[Delete]:
 
 def _forgotten(outline: Outline) -> list[int]:
     """Choose the oldest revisions that nobody will go back to."""
-    needed = {outline.course.stable, outline.course.candidate, outline.target, *outline.seen.workloads()}
+    needed = {outline.course.stable, outline.course.candidate, outline.target, *outline.seen.populated()}
     kept = sorted(number for number in outline.seen.revisions if number not in needed)
     return kept[: max(0, len(kept) - outline.endpoint.spec.revision_history_limit)]
 
@@ -337,7 +354,7 @@ def _look_again_after(outline: Outline) -> timedelta | None:
     waits = [outline.wake] if outline.wake is not None else []
     if outline.routes.live_since is None or _is_loading(outline):
         waits.append(_poll(outline))
-    elif set(outline.seen.workloads()) - {outline.course.stable, outline.course.candidate} - outline.leaving:
+    elif outline.seen.populated() - {outline.course.stable, outline.course.candidate} - outline.leaving:
         waits.append(outline.routes.live_since + outline.settings.drain - outline.now)
     return max(min(waits), timedelta(0)) if waits else None
 

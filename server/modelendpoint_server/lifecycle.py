@@ -21,7 +21,14 @@ from modelendpoint_server.artifact.fetch import fetch_bytes, fetch_model
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.artifact.uri import parse_uri
 from modelendpoint_server.batching import AUTOMATIC_SIZE, Batcher, can_batch, is_worthwhile, measure_gain
-from modelendpoint_server.errors import DigestMismatch, GoldenExamplesFailed, ModelError, ModelNotReady, RequestError
+from modelendpoint_server.errors import (
+    DigestMismatch,
+    GoldenExamplesFailed,
+    InvalidUri,
+    ModelError,
+    ModelNotReady,
+    RequestError,
+)
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.golden import Tolerance, check_result, parse_examples, run_examples
 from modelendpoint_server.inference import Call, Predictor, Rules, Runner
@@ -126,7 +133,8 @@ class Lifecycle:
                 wait = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), error.retry_after_seconds)
                 if error.retry_after_seconds > 30:
                     wait = error.retry_after_seconds
-                self._report = dataclasses.replace(_failure(error, wait), golden=self._golden)
+                told = dataclasses.replace(_failure(error, wait), golden=self._golden)
+                self._report = dataclasses.replace(told, message=self._about_the_model(str(error)))
                 _LOG.error("Could not get the model ready: %s", error, extra={"reason": type(error).__name__})
                 # Jitter, so that the pods of a revision do not come back to the store all at once.
                 self._stop.wait(wait * random.uniform(0.8, 1.0))
@@ -247,6 +255,14 @@ class Lifecycle:
             f"The model at {self._shown_uri()} has the sha256 {sha256}, but the revision began with {wanted}: the"
             " object at the URI was replaced. Put it back, or declare the new model as a new version."
         )
+
+    def _about_the_model(self, sentence: str) -> str:
+        """Say which model a sentence is about, if it does not."""
+        try:
+            uri = self._shown_uri()
+        except InvalidUri:
+            return sentence
+        return sentence if uri in sentence else f"{uri}: {sentence}"
 
     def _shown_uri(self) -> str:
         return parse_uri(self._settings.model_uri).shown

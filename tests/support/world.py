@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from modelendpoint_operator import names
@@ -171,8 +172,8 @@ class World:
         """Read all that there is."""
         pods = self.pods.values()
         return reduce_observation(
-            copy.deepcopy(list(self.objects.values())),
-            [copy.deepcopy(pod.body) for pod in pods],
+            self.objects.values(),
+            [pod.body for pod in pods],
             routers={pod.name: pod.stats() for pod in pods if is_router(pod.body)},
             reports={pod.name: pod.report for pod in pods if pod.report},
         )
@@ -187,7 +188,7 @@ class World:
             self._tell()
         for poke in plan.pokes:
             self._count_write()
-            self.pods[poke.pod].body["metadata"]["annotations"][names.ANNOTATION_ROUTER_CONFIG] = poke.config
+            self.pods[poke.pod].body["metadata"]["annotations"][poke.annotation] = poke.value
             self._tell()
         for gone in plan.deletes:
             self._count_write()
@@ -333,8 +334,10 @@ class World:
         self._count += 1
         self.objects[key] = as_stored(manifest, uid=uid or f"uid-{self._count}")
 
-    def _pods_as_watched(self) -> list[Any]:
-        return [copy.deepcopy(pod.body) for pod in self.pods.values()]
+    def _pods_as_watched(self) -> list[tuple[object, ...]]:
+        return [
+            (pod.name, pod.body["status"]["phase"], pod.is_ready, pod.turns_left is None) for pod in self.pods.values()
+        ]
 
     def _scale(self, deployment: dict[str, Any]) -> None:
         """Give a Deployment its pods; one pod more while those of an older template are replaced."""
@@ -384,7 +387,9 @@ class World:
     def _load_model(self, revision: int) -> PodReport:
         """Do what a model server does: get the bytes, compare their digest, load them."""
         name = names.revision_name(NAME, revision)
-        template = json.loads(self.objects[Key("Deployment", name)]["metadata"]["annotations"][names.ANNOTATION_TEMPLATE])
+        template = json.loads(
+            self.objects[Key("Deployment", name)]["metadata"]["annotations"][names.ANNOTATION_TEMPLATE]
+        )
         version = str(template["model"].get("version"))
         if version in self.broken:
             return self.broken[version]
@@ -426,7 +431,12 @@ def digest_of(version: str) -> str:
 
 def weights_in(config: Mapping[str, Any]) -> dict[int, int]:
     """Read the weights by revision from the router's ConfigMap, as Envoy does."""
-    routes = json.loads(config["data"][names.ROUTES_FILE])
+    return dict(_weights_in(config["data"][names.ROUTES_FILE]))
+
+
+@lru_cache
+def _weights_in(text: str) -> Mapping[int, int]:
+    routes = json.loads(text)
     if not routes:
         return {}
     route = routes["resources"][0]["virtual_hosts"][0]["routes"][0].get("route", {})
@@ -436,7 +446,7 @@ def weights_in(config: Mapping[str, Any]) -> dict[int, int]:
 
 def as_stored(manifest: Mapping[str, Any], *, uid: str) -> dict[str, Any]:
     """Do what the API server does with what it stores: drop what is empty, add what it knows."""
-    stored: dict[str, Any] = _without_empty(copy.deepcopy(dict(manifest)))
+    stored: dict[str, Any] = _without_empty(dict(manifest))
     stored["metadata"] |= {"uid": uid, "resourceVersion": "1", "creationTimestamp": EPOCH.isoformat()}
     if stored["kind"] == "ConfigMap":
         stored["data"] = dict(manifest["data"])

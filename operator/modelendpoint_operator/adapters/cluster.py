@@ -89,8 +89,7 @@ class KubernetesCluster:
         for write in plan.applies:
             self._write(write)
         for poke in plan.pokes:
-            annotations = {names.ANNOTATION_ROUTER_CONFIG: poke.config}
-            self._api.annotate(PODS, endpoint.namespace, poke.pod, annotations)
+            self._api.annotate(PODS, endpoint.namespace, poke.pod, {poke.annotation: poke.value})
         for gone in plan.deletes:
             self._api.delete(_RESOURCES[gone.ref.kind], endpoint.namespace, gone.ref.name, uid=gone.uid)
         for note in plan.events:

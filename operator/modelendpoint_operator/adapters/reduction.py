@@ -117,6 +117,7 @@ def _pod(body: Body, report: PodReport | None) -> PodSeen:
         revision=int(body["metadata"]["labels"][names.LABEL_REVISION]),
         ready=is_ready(body),
         terminating=is_terminating(body),
+        poked=body["metadata"].get("annotations", {}).get(names.ANNOTATION_MODEL_WANTED),
         trouble=_trouble(body),
         report=report,
     )

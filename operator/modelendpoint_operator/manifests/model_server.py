@@ -169,6 +169,8 @@ def _environment(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, s
         names.ENV_PORT: str(names.SERVER_PORT),
         names.ENV_MANAGEMENT_PORT: str(names.MANAGEMENT_PORT),
         names.ENV_MODEL_DIR: names.MODEL_DIR,
+        # The router ends a request at the endpoint's own limit, which may change while the pod runs.
+        names.ENV_REQUEST_TIMEOUT: str(FINISH_SECONDS),
         "HOME": names.MODEL_DIR,
         "TMPDIR": names.MODEL_DIR,
     }

@@ -97,6 +97,8 @@ def wanted_legs(course: Course, situation: Situation) -> tuple[Leg, ...]:
     if situation.suspended:
         return ()
     weight = _candidate_weight(course, situation)
+    if weight < FULL and not _stable_is_there(course, situation):
+        return ()
     legs = []
     if course.candidate is not None and weight > 0:
         legs.append(Leg(revision=course.candidate, weight=weight))
@@ -211,6 +213,9 @@ def _orders(course: Course, situation: Situation) -> dict[Verb, Order]:
 
 def _go_on(course: Course, situation: Situation) -> Course:
     """Take phase after phase until one has to wait."""
+    if course.rollout is not None and course.stable is None and course.rollout.phase in _SHARING:
+        # Somebody deleted the stable revision: there is nothing left to share with, or to go back to.
+        course = _enter(course, Phase.PROMOTING, situation)
     while course.rollout is not None:
         further = _PHASES[course.rollout.phase](course, situation)
         if further is course:
@@ -225,7 +230,7 @@ def _deploying(course: Course, situation: Situation) -> Course:
         return course
     if _needs_no_steps(course, situation) or step_at(situation.endpoint.spec, course.rollout.step) is None:
         return _enter(course, Phase.PROMOTING, situation)
-    return _enter(course, Phase.SHIFTING, situation)
+    return _enter(course, Phase.SHIFTING, situation) if _stable_is_there(course, situation) else course
 
 
 def _shifting(course: Course, situation: Situation) -> Course:
@@ -248,6 +253,8 @@ def _shifting(course: Course, situation: Situation) -> Course:
 def _holding(course: Course, situation: Situation) -> Course:
     if _lost(course, situation):
         return _deploy_again(course, situation)
+    if _has_less_than_its_step(course, situation):
+        return _enter(course, Phase.SHIFTING, situation)
     waited = time_to_wake(course, situation) == timedelta(0)
     return _next_step(course, situation) if waited else course
 
@@ -259,6 +266,8 @@ def _paused(course: Course, situation: Situation) -> Course:
     step = step_at(situation.endpoint.spec, course.rollout.step)
     if step is None or not step.pause:
         return _enter(course, Phase.HOLDING, situation)
+    if _has_less_than_its_step(course, situation):
+        return _enter(course, Phase.SHIFTING, situation)
     order = _orders(course, situation).get(Verb.PROMOTE)
     return course if order is None else _next_step(course.with_handled(order), situation)
 
@@ -290,6 +299,9 @@ _PHASES: Mapping[Phase, Callable[[Course, Situation], Course]] = {
     Phase.PROMOTING: _promoting,
 }
 
+_SHARING = (Phase.SHIFTING, Phase.HOLDING, Phase.PAUSED)
+"""Phases in which candidate and stable share the traffic."""
+
 
 def _enter(course: Course, phase: Phase, situation: Situation, *, step: int | None = None) -> Course:
     assert course.rollout is not None
@@ -320,6 +332,16 @@ def _carries(course: Course, situation: Situation, weight: int) -> bool:
     return weight == 0 or _routable(course, situation) >= replicas_for(weight, replicas=situation.replicas)
 
 
+def _stable_is_there(course: Course, situation: Situation) -> bool:
+    """Say whether stable has a ready pod, or has traffic already: to take that away would help nobody.
+
+    After a suspension it has neither at first. A name without addresses would be remembered by the cluster's DNS.
+    """
+    written = situation.seen.routes.legs if situation.seen.routes else ()
+    has_traffic = any(leg.revision == course.stable for leg in written)
+    return course.stable is not None and (has_traffic or situation.seen.ready_pods(course.stable) > 0)
+
+
 def _digest_is_known(course: Course, situation: Situation) -> bool:
     return course.candidate is not None and situation.records[course.candidate].sha256 is not None
 
@@ -335,7 +357,7 @@ def _needs_no_steps(course: Course, situation: Situation) -> bool:
 
 
 def _candidate_weight(course: Course, situation: Situation) -> int:
-    """Name the weight of the phase, or the one before it while the pods for it are not there."""
+    """Name the weight of the phase; while the pods for it are not there, the one before it or the one it has."""
     if course.rollout is None or course.rollout.phase is Phase.DEPLOYING:
         return 0
     spec, index = situation.endpoint.spec, course.rollout.step
@@ -343,10 +365,22 @@ def _candidate_weight(course: Course, situation: Situation) -> int:
     if course.rollout.phase in (Phase.HOLDING, Phase.PAUSED) and step is not None:
         return step.weight
     weight = step.weight if course.rollout.phase is Phase.SHIFTING and step is not None else FULL
-    if _carries(course, situation, weight):
-        return weight
     before = 0 if course.stable is None or _needs_no_steps(course, situation) else weight_before(spec, index)
-    return before if _carries(course, situation, before) else 0
+    possible = [weight, *(lower for lower in (before, _written_weight(course, situation)) if lower < weight)]
+    return max((share for share in possible if _carries(course, situation, share)), default=0)
+
+
+def _has_less_than_its_step(course: Course, situation: Situation) -> bool:
+    """Say whether an edit of the spec raised the weight of the step: that takes pods first, as any other rise."""
+    assert course.rollout is not None
+    step = step_at(situation.endpoint.spec, course.rollout.step)
+    known = situation.seen.routes is not None
+    return known and step is not None and _written_weight(course, situation) < step.weight
+
+
+def _written_weight(course: Course, situation: Situation) -> int:
+    written = situation.seen.routes.legs if situation.seen.routes else ()
+    return next((leg.weight for leg in written if leg.revision == course.candidate), 0)
 
 
 def _candidate_replicas(course: Course, situation: Situation) -> int:

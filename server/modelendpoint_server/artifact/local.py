@@ -7,9 +7,11 @@ from pathlib import Path
 
 from modelendpoint_server.artifact.source import Access, RemoteFile, forbidden, not_found
 from modelendpoint_server.artifact.uri import ModelUri
-from modelendpoint_server.errors import ModelUnsafe
+from modelendpoint_server.errors import ModelNotFound, ModelUnsafe
 
 _PIECE = 4 * 2**20
+RETRY_SECONDS = 2.0
+"""A look at a mounted folder costs nothing, and the kubelet fills it without telling."""
 
 
 class LocalSource:
@@ -27,10 +29,10 @@ class LocalSource:
         if self._path.is_dir():
             found = [entry for entry in sorted(self._path.rglob("*")) if not entry.is_dir()]
             if not found:
-                raise not_found(self._uri.shown)
+                raise self._nothing_there()
             return [self._file(entry, str(entry.relative_to(self._path))) for entry in found]
         if not self._path.exists():
-            raise not_found(self._uri.shown)
+            raise self._nothing_there()
         return [self._file(self._path, self._path.name)]
 
     def _file(self, path: Path, name: str) -> RemoteFile:
@@ -40,10 +42,15 @@ class LocalSource:
         try:
             status = resolved.stat()
         except FileNotFoundError as error:
-            raise not_found(self._uri.shown) from error
+            raise self._nothing_there() from error
         if not stat.S_ISREG(status.st_mode):
             raise ModelUnsafe(f"{name} of {self._uri.shown} is no regular file. Copy the file itself there.")
         return RemoteFile(name, status.st_size, str(resolved))
+
+    def _nothing_there(self) -> ModelNotFound:
+        error = not_found(self._uri.shown)
+        error.retry_after_seconds = RETRY_SECONDS
+        return error
 
     def read(self, file: RemoteFile, *, offset: int) -> Iterator[bytes]:
         """Read the file in pieces."""
@@ -54,6 +61,6 @@ class LocalSource:
                 while piece := stream.read(_PIECE):
                     yield piece
         except FileNotFoundError as error:
-            raise not_found(self._uri.shown) from error
+            raise self._nothing_there() from error
         except OSError as error:
             raise forbidden(self._uri.shown, error.strerror or type(error).__name__) from error
