@@ -1,0 +1,85 @@
+"""Cores and memory as the control groups say, and the places and bodies that follow from them."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from modelendpoint_server.admission import Admission, MemoryBudget
+from modelendpoint_server.cgroup import memory_size, usable_cores
+from modelendpoint_server.errors import DeadlineExceeded, Overloaded
+
+
+def group(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "100000 100000"}, 1),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu__cpu.cfs_quota_us": "20000", "cpu__cpu.cfs_period_us": "100000"}, 1),
+    ],
+)
+def test_cores_are_the_quota_rounded_up(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+    assert usable_cores(group(tmp_path, **files)) == min(cores, usable_cores(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("files", [{}, {"cpu.max": "max 100000"}, {"cpu__cpu.cfs_quota_us": "-1"}])
+def test_without_a_quota_all_cores_count(tmp_path: Path, files: dict[str, str]) -> None:
+    assert usable_cores(group(tmp_path, **files)) >= 1
+
+
+def test_memory_is_the_limit_or_the_machines(tmp_path: Path) -> None:
+    assert memory_size(group(tmp_path, **{"memory.max": str(2**28)})) == 2**28
+    machine = memory_size(group(tmp_path, **{"memory.max": "max"}))
+    assert machine > 2**28
+    unlimited = group(tmp_path / "v1", **{"memory__memory.limit_in_bytes": str(2**63 - 4096)})
+    assert memory_size(unlimited) == machine
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+def test_who_finds_too_many_waiting_is_turned_away_at_once() -> None:
+    admission = Admission(places=1, most_waiting=1)
+    admission.enter(deadline=soon())
+    waiting = threading.Thread(target=lambda: [admission.enter(deadline=soon()), admission.leave()])
+    waiting.start()
+    deadline = soon()
+    while admission.waiting == 0 and time.monotonic() < deadline:
+        pass
+    with pytest.raises(Overloaded, match="1 requests wait already"):
+        admission.enter(deadline=soon())
+    admission.leave()
+    waiting.join()
+    admission.enter(deadline=soon())
+
+
+def test_who_waits_too_long_is_told_so() -> None:
+    admission = Admission(places=1, most_waiting=1)
+    admission.enter(deadline=soon())
+    with pytest.raises(DeadlineExceeded):
+        admission.enter(deadline=time.monotonic() + 0.01)
+    assert admission.waiting == 0
+
+
+def test_bodies_together_keep_to_their_budget_and_one_alone_always_fits() -> None:
+    budget = MemoryBudget(100)
+    with budget.hold(500):
+        pass
+    with budget.hold(60):
+        with budget.hold(40):
+            pass
+        with pytest.raises(Overloaded), budget.hold(41):
+            pass
+    with budget.hold(100):
+        pass
