@@ -16,11 +16,12 @@ from demo import models
 from demo.models import HeldOut, Version
 from demo.terminal import DemoFailed, Terminal
 from support.load import LoadPlan, LoadResult
-from support.load_run import LoadRun, assert_split, make_requests, split_interval, under_load
+from support.load_run import OPERATOR_IMAGE, LoadRun, assert_split, make_requests, split_interval, under_load
 
 EXAMPLE = "examples/01-quickstart/endpoint.yaml"
 NAMESPACE = "demo"
 ENDPOINT = "wine"
+SYSTEM, OPERATOR = "modelendpoint-system", "modelendpoint-operator"
 KUBECTL = f"kubectl -n {NAMESPACE}"
 TO_VERSION_2 = 's|wine/1/|wine/2/|; s|version: "1"|version: "2"|'
 
@@ -51,8 +52,7 @@ class Story:
             "it the one-time build of Kubernetes; later ones take about two. Interrupt it when you like and start again."
         )
         self.bring_up_the_cluster()
-        self.load_the_images()
-        self.install_the_operator()
+        self.install_the_operator(is_new=self.load_the_images())
         self.store_the_models()
         self.serve_version_1()
         self.update_under_load()
@@ -72,20 +72,25 @@ class Story:
         self.terminal.export("PATH", "$(hack/cluster tools):$PATH")
         self.terminal.run("kubectl get nodes")
 
-    def load_the_images(self) -> None:
-        """Build what has changed, and load it into the cluster."""
+    def load_the_images(self) -> bool:
+        """Build what has changed, and load it into the cluster; tell whether the operator has changed."""
         self._step(2, "Build the images from Dockerfile and load them into the cluster")
-        self.terminal.run_long(f"hack/cluster images --name {self.cluster}")
+        said = self.terminal.run_long(f"hack/cluster images --name {self.cluster}")
+        return f"loaded {OPERATOR_IMAGE}" in said
 
-    def install_the_operator(self) -> None:
+    def install_the_operator(self, *, is_new: bool) -> None:
         """Install the chart, or upgrade it."""
         self._step(3, "Install the operator")
+        is_there = self._raw_kubectl("-n", SYSTEM, "get", f"deployment/{OPERATOR}", "--ignore-not-found")
         self.terminal.run(
             "helm upgrade --install modelendpoint charts/modelendpoint \\\n"
-            "  --namespace modelendpoint-system --create-namespace --wait --timeout 3m",
-            most_characters=240,
+            f"  --namespace {SYSTEM} --create-namespace --wait --timeout 3m --hide-notes"
         )
-        self.terminal.run("kubectl -n modelendpoint-system get deployments")
+        if is_there and is_new:
+            self.terminal.say("Its image was built anew under the same name, which no rollout sees:")
+            self.terminal.run(f"kubectl -n {SYSTEM} rollout restart deployment/{OPERATOR}")
+            self.terminal.run(f"kubectl -n {SYSTEM} rollout status deployment/{OPERATOR} --timeout=2m")
+        self.terminal.run(f"kubectl -n {SYSTEM} get deployments")
 
     def store_the_models(self) -> None:
         """Start the store, train, upload."""
@@ -183,12 +188,14 @@ class Story:
             self._send_and_show({stable: 90, candidate: 10}, count=SPLIT_REQUESTS, rate=SPLIT_RATE)
             self.terminal.run(f"{KUBECTL} annotate mep/{ENDPOINT} modelendpoint.dev/promote={candidate}")
             self._wait_until_ready()
+            self.terminal.run(f"{KUBECTL} get mep {ENDPOINT}")
             self._send_and_show({candidate: 100}, count=CHECK_REQUESTS, rate=SPLIT_RATE)
             self.terminal.say(
                 "And back: the file of version 1 again. Its revision has served before, so it is taken at once."
             )
             self.terminal.run(f"{KUBECTL} apply -f {EXAMPLE}")
             self._wait_until_ready()
+            self.terminal.run(f"{KUBECTL} get mep {ENDPOINT}")
             self._send_and_show({stable: 100}, count=CHECK_REQUESTS, rate=SPLIT_RATE)
             self._show_traffic(traffic)
 
@@ -226,7 +233,7 @@ class Story:
         body = json.dumps({"instances": [list(held_out.rows[0])]})
         url = self._kubectl("get", "mep", ENDPOINT, "-o", "jsonpath={.status.url}")
         down = (
-            f"kubectl delete namespace {NAMESPACE} && helm -n modelendpoint-system uninstall modelendpoint"
+            f"kubectl delete namespace {NAMESPACE} && helm -n {SYSTEM} uninstall modelendpoint"
             if self.kind == "current"
             else "make down"
         )
