@@ -3,16 +3,20 @@
 ONNX Runtime's own checks are not asked: nothing here loads a model.
 """
 
+import contextlib
 import io
 import os
 import random
 import stat
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelendpoint_server import errors
 from modelendpoint_server.artifact.bounds import Bounds
@@ -319,3 +323,18 @@ def test_nothing_is_left_behind_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(errors.ModelInvalid):
         fetch(path, tmp_path)
     assert list((tmp_path / "models").iterdir()) == []
+
+
+@given(st.data())
+@settings(max_examples=500 * int(os.environ.get("MODELENDPOINT_FUZZ", "1")), deadline=None)
+def test_damaged_bytes_are_a_model_or_invalid_and_nothing_else(data: st.DataObject) -> None:
+    original = data.draw(st.sampled_from([LINEAR.data, model_zoo.with_external_data("w.bin"), model_zoo.endless()]))
+    damaged = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[position : position + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(damaged)
+        file.flush()
+        with contextlib.suppress(errors.ModelInvalid):
+            read_onnx(Path(file.name))
