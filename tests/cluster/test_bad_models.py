@@ -46,11 +46,10 @@ def test_a_first_model_that_comes_late_heals_the_endpoint(cluster: Cluster, name
 
 def test_later_pods_of_a_revision_load_the_bytes_of_the_first_or_nothing(endpoint: Endpoint) -> None:
     endpoint.apply("1").wait()
-    changed = Endpoint(endpoint.cluster, endpoint.namespace)
-    changed.create_models()
     endpoint.cluster.kubectl("patch", "-n", endpoint.namespace, "configmap/models", "--type=json", "--patch", _swap())
     endpoint.apply(replicas=2)
-    endpoint.wait_until(lambda: "DigestMismatch" in _pod_reasons(endpoint))
+    endpoint.wait_for_reason("DigestMismatch")
+    assert endpoint.condition("Available")["status"] == "True"
     plan = endpoint.load_plan(rate=50, count=200)
     with under_load(endpoint.cluster.kubectl, plan, namespace=endpoint.namespace) as run:
         assert set(run.result().assert_none_failed().by_revision) == {"1"}
@@ -59,7 +58,3 @@ def test_later_pods_of_a_revision_load_the_bytes_of_the_first_or_nothing(endpoin
 def _swap() -> str:
     """Put other bytes at the place of version 1."""
     return '[{"op": "copy", "from": "/binaryData/2.onnx", "path": "/binaryData/1.onnx"}]'
-
-
-def _pod_reasons(endpoint: Endpoint) -> str:
-    return str(endpoint.condition("Ready")["message"])
