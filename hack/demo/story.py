@@ -27,8 +27,8 @@ TO_VERSION_2 = 's|wine/1/|wine/2/|; s|version: "1"|version: "2"|'
 
 STEPS = 7
 TRAFFIC_RATE = 20
-SPLIT_REQUESTS, SPLIT_RATE = 2000, 150
-CHECK_REQUESTS = 500
+SPLIT_REQUESTS, CHECK_REQUESTS = 2000, 500
+CHECK_RATE = 120
 LONGEST_SECONDS = 1800
 
 
@@ -185,18 +185,18 @@ class Story:
         with under_load(self._raw_kubectl, plan, namespace=NAMESPACE, name="load-traffic") as traffic:
             stable = self._revision("stable")
             candidate = self._start_the_canary()
-            self._send_and_show({stable: 90, candidate: 10}, count=SPLIT_REQUESTS, rate=SPLIT_RATE)
+            self._send_and_show({stable: 90, candidate: 10}, count=SPLIT_REQUESTS, rate=CHECK_RATE)
             self.terminal.run(f"{KUBECTL} annotate mep/{ENDPOINT} modelendpoint.dev/promote={candidate}")
             self._wait_until_ready()
             self.terminal.run(f"{KUBECTL} get mep {ENDPOINT}")
-            self._send_and_show({candidate: 100}, count=CHECK_REQUESTS, rate=SPLIT_RATE)
+            self._send_and_show({candidate: 100}, count=CHECK_REQUESTS, rate=CHECK_RATE)
             self.terminal.say(
                 "And back: the file of version 1 again. Its revision has served before, so it is taken at once."
             )
             self.terminal.run(f"{KUBECTL} apply -f {EXAMPLE}")
             self._wait_until_ready()
             self.terminal.run(f"{KUBECTL} get mep {ENDPOINT}")
-            self._send_and_show({stable: 100}, count=CHECK_REQUESTS, rate=SPLIT_RATE)
+            self._send_and_show({stable: 100}, count=CHECK_REQUESTS, rate=CHECK_RATE)
             self._show_traffic(traffic)
 
     def _start_the_canary(self) -> str:

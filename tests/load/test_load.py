@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +251,14 @@ def test_a_pause_of_the_server_shows_in_the_latency_of_every_request_that_was_du
     assert result.latency_max_seconds >= 0.5
     assert result.latency_p50_seconds < result.latency_max_seconds / 2
     assert result.achieved_rate == pytest.approx(100, rel=0.2)
+
+
+def test_the_rig_tells_how_late_it_was_itself() -> None:
+    async def block_the_rig(request: web.Request) -> web.StreamResponse:
+        time.sleep(0.3)  # the server runs in the rig's own process, so this holds up the rig too
+        return await right_answer(request)
+
+    assert run(block_the_rig, rate=100, count=3).latest_seconds >= 0.25
 
 
 def test_the_timeline_tells_when_each_revision_answered() -> None:

@@ -161,6 +161,9 @@ class LoadResult:
     achieved_rate: float
     connections_opened: int
     connections_reused: int
+    latest_seconds: float
+    """How late the rig itself sent a request at worst. When this is long, the rig had no processor, and latencies and
+    timeouts say little about the server."""
 
     @property
     def by_revision(self) -> dict[str, int]:
@@ -184,7 +187,8 @@ class LoadResult:
             f"{self.failed} of {self.sent} requests failed{f' ({kinds})' if kinds else ''}; {revisions or 'no answers'}\n"
             f"p50 {self.latency_p50_seconds * 1000:.1f} ms, p99 {self.latency_p99_seconds * 1000:.1f} ms, "
             f"max {self.latency_max_seconds * 1000:.1f} ms at {self.achieved_rate:.1f} requests/s "
-            f"({self.connections_opened} connections opened, {self.connections_reused} times one used again)"
+            f"({self.connections_opened} connections opened, {self.connections_reused} times one used again; "
+            f"the rig itself was {self.latest_seconds * 1000:.0f} ms late at most)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -344,6 +348,12 @@ class Record:
         self.by_status: Counter[str] = Counter()
         self.revisions: dict[str, RevisionCount] = {}
         self.timeline: list[Counter[str]] = []
+        self.latest = 0.0
+
+    def add_sent(self, lateness: float) -> None:
+        """Note that a request is on its way."""
+        self.sent += 1
+        self.latest = max(self.latest, lateness)
 
     def add_answer(self, scheduled: float, latency: float, *, revision: str, sha256: str) -> None:
         """Note a right answer."""
@@ -399,6 +409,7 @@ class Record:
             achieved_rate=self.sent / seconds if seconds else 0.0,
             connections_opened=connections.opened,
             connections_reused=connections.reused,
+            latest_seconds=self.latest,
         )
 
 
@@ -437,7 +448,7 @@ class Rig:
                     if self._is_over(number, scheduled) or not await self._due(start + scheduled):
                         break
                     is_new = takes_new_connection(number, self._plan.new_connection_share)
-                    self.record.sent += 1
+                    self.record.add_sent(loop.time() - start - scheduled)
                     in_flight.create_task(
                         self._send(number, start, fresh if is_new else kept, connection="new" if is_new else "kept")
                     )

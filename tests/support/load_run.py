@@ -122,7 +122,7 @@ def build_manifests(plan: LoadPlan, *, namespace: str, name: str, image: str) ->
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/rig/load.py", "/rig/plan.json"],
         "env": [{"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "200m", "memory": "64Mi"}},
         "volumeMounts": [{"name": "rig", "mountPath": "/rig", "readOnly": True}],
         "securityContext": {
             "runAsNonRoot": True,
