@@ -89,6 +89,10 @@ ROUTE_CONFIG_NAME = "endpoint"
 STAT_PREFIX = "endpoint"
 
 
+CLUSTER_DOMAIN = "cluster.local"
+"""DNS domain of nearly every cluster."""
+
+
 def service_name(endpoint: str) -> str:
     """Name the Service that applications call."""
     return endpoint
@@ -104,9 +108,12 @@ def revision_name(endpoint: str, revision: int) -> str:
     return f"{endpoint}-r{revision}"
 
 
-def revision_host(endpoint: str, revision: int, *, namespace: str) -> str:
-    """Name the DNS host whose addresses are the ready pods of one revision."""
-    return f"{revision_name(endpoint, revision)}.{namespace}.svc"
+def revision_host(endpoint: str, revision: int, *, namespace: str, domain: str) -> str:
+    """Name the DNS host whose addresses are the ready pods of one revision.
+
+    Absolute: by a node's search domain, a revision without ready pods could become a host of somebody else.
+    """
+    return f"{revision_name(endpoint, revision)}.{namespace}.svc.{domain}."
 
 
 def endpoint_url(endpoint: str, *, namespace: str) -> str:

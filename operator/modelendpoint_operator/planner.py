@@ -209,14 +209,7 @@ def _manifests(outline: Outline) -> list[dict[str, Any]]:
             image_pull_policy=settings.image_pull_policy,
             drain_seconds=settings.drain_seconds,
         )
-    manifests += build_router(
-        endpoint,
-        outline.legs,
-        outline.clusters,
-        image=settings.router_image,
-        image_pull_policy=settings.image_pull_policy,
-        drain_seconds=settings.drain_seconds,
-    )
+    manifests += build_router(endpoint, outline.legs, outline.clusters, settings=settings)
     return [with_applied_hash(manifest) for manifest in manifests]
 
 
@@ -237,7 +230,9 @@ def _changes(manifests: list[dict[str, Any]], seen: Observation) -> list[Apply]:
 
 def _pokes(outline: Outline) -> list[Poke]:
     """Poke the router pods that do not use the written configuration yet, again and again until they do."""
-    documents = build_documents(outline.endpoint, outline.legs, outline.clusters)
+    documents = build_documents(
+        outline.endpoint, outline.legs, outline.clusters, domain=outline.settings.cluster_domain
+    )
     wanted = [
         documents[file]["version_info"] for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
     ]

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from modelendpoint_operator.names import CLUSTER_DOMAIN
+
 PREFIX = "MODELENDPOINT_OPERATOR_"
 
 
@@ -46,6 +48,8 @@ class Settings(BaseModel):
     """Namespace of the Lease by which one of several operator pods is the active one."""
     lease_name: str = "modelendpoint-operator"
     """Name of that Lease."""
+    cluster_domain: str = CLUSTER_DOMAIN
+    """DNS domain of the cluster."""
     identity: str = "modelendpoint-operator"
     """Name of this pod, as holder of the Lease and reporter of Events."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080

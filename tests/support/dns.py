@@ -53,7 +53,7 @@ class Dns:
             position += size + 1
         question = query[12 : position + 5]
         (kind,) = struct.unpack_from("!H", query, position + 1)
-        known = ".".join(labels) == self._name
+        known = ".".join(labels) == self._name.rstrip(".")
         addresses = self._addresses if known and kind == TYPE_A and self._failure is None else ()
         code = (NO_ERROR if self._failure is None else self._failure) if known else NO_SUCH_NAME
         head = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(addresses), 0, 0)

@@ -46,9 +46,11 @@ def build_routes(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
     return discovery([configuration])
 
 
-def build_clusters(endpoint: ModelEndpoint, revisions: Sequence[int]) -> Document:
+def build_clusters(
+    endpoint: ModelEndpoint, revisions: Sequence[int], *, domain: str = names.CLUSTER_DOMAIN
+) -> Document:
     """Build the clusters (CDS): one for each revision, whose hosts are the revision's ready pods."""
-    return discovery([_cluster(endpoint, revision) for revision in sorted(set(revisions))])
+    return discovery([_cluster(endpoint, revision, domain=domain) for revision in sorted(set(revisions))])
 
 
 def build_listeners() -> Document:
@@ -66,13 +68,17 @@ def build_listeners() -> Document:
 
 
 def build_documents(
-    endpoint: ModelEndpoint, legs: Sequence[Leg], cluster_revisions: Sequence[int]
+    endpoint: ModelEndpoint,
+    legs: Sequence[Leg],
+    cluster_revisions: Sequence[int],
+    *,
+    domain: str = names.CLUSTER_DOMAIN,
 ) -> dict[str, Document]:
     """Build all files of the router's ConfigMap."""
     return {
         names.BOOTSTRAP_FILE: build_bootstrap(endpoint),
         names.LISTENERS_FILE: build_listeners(),
-        names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions),
+        names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions, domain=domain),
         names.ROUTES_FILE: build_routes(endpoint, legs),
     }
 
@@ -138,9 +144,9 @@ def _refusal() -> Document:
     }
 
 
-def _cluster(endpoint: ModelEndpoint, revision: int) -> Document:
+def _cluster(endpoint: ModelEndpoint, revision: int, *, domain: str) -> Document:
     name = names.revision_name(endpoint.name, revision)
-    host = names.revision_host(endpoint.name, revision, namespace=endpoint.namespace)
+    host = names.revision_host(endpoint.name, revision, namespace=endpoint.namespace, domain=domain)
     return {
         "@type": f"{TYPES}.config.cluster.v3.Cluster",
         "name": name,
@@ -159,7 +165,8 @@ def _cluster(endpoint: ModelEndpoint, revision: int) -> Document:
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(host, names.SERVER_PORT)}}]}],
         },
         "lb_policy": "LEAST_REQUEST",
-        "connect_timeout": "1s",
+        # Longer than the 1 s after which the kernel sends a lost SYN again.
+        "connect_timeout": "2.5s",
         "common_lb_config": {
             # Never send to hosts that are known to be bad, however many those are.
             "healthy_panic_threshold": {"value": 0},

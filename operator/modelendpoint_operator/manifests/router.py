@@ -12,6 +12,7 @@ from modelendpoint_operator.manifests.envoy import build_documents, render
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
 from modelendpoint_operator.manifests.xds import Document, content_hash
 from modelendpoint_operator.observation import Leg
+from modelendpoint_operator.settings import Settings
 
 USER = 65532
 CONCURRENCY = 2
@@ -42,24 +43,20 @@ After that time nothing new comes, and it waits for the requests that still run.
 
 
 def build_router(
-    endpoint: ModelEndpoint,
-    legs: Sequence[Leg],
-    cluster_revisions: Sequence[int],
-    *,
-    image: str,
-    image_pull_policy: str,
-    drain_seconds: int,
+    endpoint: ModelEndpoint, legs: Sequence[Leg], cluster_revisions: Sequence[int], *, settings: Settings
 ) -> list[dict[str, Any]]:
     """Build the router's objects, in the order in which they must be applied.
 
     A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
     the write after the one that takes its last leg: Envoy takes up the two files one after the other.
     """
-    documents = build_documents(endpoint, legs, cluster_revisions)
-    container = _container(image=image, image_pull_policy=image_pull_policy, drain_seconds=drain_seconds)
+    documents = build_documents(endpoint, legs, cluster_revisions, domain=settings.cluster_domain)
+    container = _container(settings=settings)
     return [
         _config_map(endpoint, documents),
-        _deployment(endpoint, container, bootstrap=documents[names.BOOTSTRAP_FILE], drain_seconds=drain_seconds),
+        _deployment(
+            endpoint, container, bootstrap=documents[names.BOOTSTRAP_FILE], drain_seconds=settings.drain_seconds
+        ),
         _service(endpoint),
     ]
 
@@ -138,11 +135,11 @@ def _deployment(
     }
 
 
-def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dict[str, Any]:
+def _container(*, settings: Settings) -> dict[str, Any]:
     return {
         "name": "router",
-        "image": image,
-        "imagePullPolicy": image_pull_policy,
+        "image": settings.router_image,
+        "imagePullPolicy": settings.image_pull_policy,
         "command": ["envoy"],
         "args": [
             "--config-path",
@@ -167,7 +164,7 @@ def _container(*, image: str, image_pull_policy: str, drain_seconds: int) -> dic
             "timeoutSeconds": 2,
             "failureThreshold": 3,
         },
-        "lifecycle": {"preStop": {"exec": {"command": drain_command(drain_seconds=drain_seconds)}}},
+        "lifecycle": {"preStop": {"exec": {"command": drain_command(drain_seconds=settings.drain_seconds)}}},
         "resources": RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -102,7 +102,12 @@ def test_documents_of_two_endpoints_differ_in_names_only(name: str, namespace: s
     found, expected = dict(leaves(documents)), dict(leaves(others))
     assert found.keys() == expected.keys()
     differing = {path for path in found if found[path] != expected[path] and path[-1] != "version_info"}
-    ours = {f"{name}-r7", f"{name}-r8", f"{name}-r7.{namespace}.svc", f"{name}-r8.{namespace}.svc"}
+    ours = {
+        f"{name}-r7",
+        f"{name}-r8",
+        f"{name}-r7.{namespace}.svc.cluster.local.",
+        f"{name}-r8.{namespace}.svc.cluster.local.",
+    }
     ours |= {f"{name}-router", namespace, f"cluster.{name}-r"}
     assert {found[path] for path in differing} <= ours
 

@@ -531,7 +531,7 @@ def test_routes_of_equal_content_have_equal_versions() -> None:
 
 
 def test_pods_come_and_go_with_dns_and_stay_while_dns_is_out(rig: Rig, stable: ModelServer) -> None:
-    name = names.revision_host("churn", 7, namespace="shop")
+    name = names.revision_host("churn", 7, namespace="shop", domain=names.CLUSTER_DOMAIN)
     with dns_of(name) as dns:
         documents = with_resolver(build_documents(an_endpoint(), legs(r7=100), [7]), dns)
         rig.router.write(documents, {7: [(name, stable.server_port)]})

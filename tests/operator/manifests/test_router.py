@@ -9,6 +9,7 @@ from modelendpoint_operator.manifests.bootstrap import MAX_HEAP_BYTES
 from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.observation import Leg
+from modelendpoint_operator.settings import Settings
 
 
 def an_endpoint(**routing: int) -> ModelEndpoint:
@@ -27,7 +28,7 @@ def router_of(
     image: str = "registry.test/router:1",
 ) -> dict[str, dict[str, Any]]:
     legs = [Leg(revision=revision, weight=weight) for revision, weight in shares]
-    manifests = build_router(endpoint, legs, clusters, image=image, image_pull_policy="IfNotPresent", drain_seconds=15)
+    manifests = build_router(endpoint, legs, clusters, settings=Settings(router_image=image))
     assert [manifest["kind"] for manifest in manifests] == ["ConfigMap", "Deployment", "Service"]
     return {manifest["kind"]: manifest for manifest in manifests}
 
