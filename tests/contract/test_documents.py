@@ -9,6 +9,8 @@ import yaml
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.spec import ModelEndpointSpec
+from modelendpoint_server import errors
+from modelendpoint_server.routes.errors import STATUS
 
 ROOT = Path(__file__).parents[2]
 YAML_BLOCK = re.compile(r"^```ya?ml\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -59,3 +61,16 @@ def test_links_between_documents_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.relative_to(ROOT)} links to {target}"
+
+
+def test_every_reason_of_a_model_that_fails_is_explained() -> None:
+    page = (ROOT / "docs/failure-modes.md").read_text()
+    not_in_the_api_yet = {errors.GoldenExamplesFailed}
+    for reason in set(errors.ModelError.__subclasses__()) - not_in_the_api_yet:
+        assert f"| `{reason.__name__}` |" in page, reason
+
+
+def test_every_error_of_a_request_is_explained_with_its_status() -> None:
+    page = (ROOT / "docs/failure-modes.md").read_text()
+    for error, status in STATUS.items():
+        assert f"| {status} | `{error.__name__}` |" in page, error
