@@ -242,6 +242,7 @@ class Story:
             f'  export KUBECONFIG="$(hack/cluster kubeconfig --name {self.cluster})" PATH="$(hack/cluster tools):$PATH"\n'
             f"  {KUBECTL} port-forward service/{ENDPOINT} 8080:80 &\n"
             f"  curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -d '{body}'\n\n"
+            f"or open http://127.0.0.1:8080/ in a browser: a page with the model's inputs and a form.\n\n"
             f"Look around:\n\n"
             f"  {KUBECTL} get mep -o wide\n"
             f"  {KUBECTL} describe mep {ENDPOINT}\n"
