@@ -92,7 +92,7 @@ def test_models_whose_rows_can_not_be_told_apart_are_not_batched(tmp_path: Path)
 @pytest.mark.parametrize("size", [0, 16])
 def test_an_endpoint_with_batching_answers_as_one_without(tmp_path: Path, size: int) -> None:
     model = linear_model([1.0, 2.0])
-    client = client_for(model.data, tmp_path, batch_max_size=size, batch_max_delay_milliseconds=1)
+    client = client_for(model.data, tmp_path, batch_max_size=size, batch_max_delay_milliseconds=1, http_threads=8)
     app = client.application
 
     def ask(number: int) -> Any:

@@ -56,7 +56,7 @@ def _shaped(tensor: Tensor, spec: TensorSpec) -> Tensor:
 
 def _check_widths(rows: Sequence[Row], signature: Signature, *, columns: Sequence[str] | None) -> None:
     expected = _expected_width(signature)
-    if columns is not None:
+    if columns is not None and (expected == -1 or known_columns(signature)):
         expected = len(columns)
     for number, row in enumerate(rows):
         if expected == -1:

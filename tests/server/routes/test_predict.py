@@ -193,6 +193,13 @@ def test_csv_that_does_not_fit_names_the_cell(serve: Serve, text: str | bytes, w
     assert words in error_of(response)["error"]
 
 
+def test_csv_rows_of_a_deeper_input_must_have_all_its_values(serve: Serve) -> None:
+    client = serve(model_zoo.identity("FP32", (None, 2, 2)))
+    assert ask_csv(client, "1,2,3,4\n").get_json() == {"predictions": [[[1, 2], [3, 4]]]}
+    response = ask_csv(client, "a\n1\n")
+    assert (response.status_code, error_of(response)["error"]) == (400, "Row 0 has 1 values; 4 are expected.")
+
+
 def test_csv_is_answered_when_only_csv_is_accepted(serve: Serve) -> None:
     response = ask_csv(serve(), "1,2,3\n0,0,0\n", Accept="text/csv")
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"
