@@ -58,6 +58,8 @@ def _check_widths(rows: Sequence[Row], signature: Signature, *, columns: Sequenc
     expected = _expected_width(signature)
     if columns is not None and (expected == -1 or known_columns(signature)):
         expected = len(columns)
+    if columns is not None and len(columns) != expected:
+        raise InvalidRequest(f"There are {len(columns)} column names for rows of {expected} values.", field="columns")
     for number, row in enumerate(rows):
         if expected == -1:
             expected = len(row)

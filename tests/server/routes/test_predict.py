@@ -104,7 +104,11 @@ def test_an_empty_batch_gives_an_empty_answer(serve: Serve) -> None:
         ({"instances": [[1, 2, 3]], "inputs": []}, "InvalidRequest", "exactly one of"),
         ({"instances": [[1, 2, 3]], "extra": 1}, "InvalidRequest", "'extra' is unknown"),
         ({"inputs": {"nope": [[1, 2, 3]]}}, "InvalidRequest", "no input 'nope'; its inputs are features FP32[-1, 3]"),
-        ({"dataframe_split": {"columns": ["a"], "data": [[1, 2, 3]]}}, "InvalidRequest", "1 are expected"),
+        (
+            {"dataframe_split": {"columns": ["a"], "data": [[1, 2, 3]]}},
+            "InvalidRequest",
+            "1 column names for rows of 3 values",
+        ),
         ({"instances": [[1, 2, 3]], "outputs": ["zzz"]}, "InvalidRequest", "no output 'zzz'"),
         ([], "InvalidRequest", "no object"),
     ],
@@ -197,7 +201,7 @@ def test_csv_rows_of_a_deeper_input_must_have_all_its_values(serve: Serve) -> No
     client = serve(model_zoo.identity("FP32", (None, 2, 2)))
     assert ask_csv(client, "1,2,3,4\n").get_json() == {"predictions": [[[1, 2], [3, 4]]]}
     response = ask_csv(client, "a\n1\n")
-    assert (response.status_code, error_of(response)["error"]) == (400, "Row 0 has 1 values; 4 are expected.")
+    assert (response.status_code, error_of(response)["field"]) == (400, "columns")
 
 
 def test_csv_is_answered_when_only_csv_is_accepted(serve: Serve) -> None:
