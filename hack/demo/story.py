@@ -31,6 +31,14 @@ SPLIT_REQUESTS, CHECK_REQUESTS = 2000, 500
 CHECK_RATE = 120
 LONGEST_SECONDS = 1800
 
+A_CLUSTER_OF_ITS_OWN = """\
+This brings up a Kubernetes cluster of its own, installs ModelEndpoint, and updates a model under load.
+Nothing outside that cluster is touched. The first run on a machine takes about 15 minutes, nearly all of
+it the one-time build of Kubernetes; later ones take about two. Interrupt it when you like and start again."""
+INTO_YOUR_CLUSTER = f"""\
+This installs ModelEndpoint into the cluster of your current context and updates a model under load. It uses
+the namespaces {SYSTEM} and {NAMESPACE} there, and a copy of your kubeconfig. It takes about two minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
@@ -46,11 +54,7 @@ class Story:
 
     def tell(self) -> None:
         """Run all steps. Raises ``DemoFailed`` or ``AssertionError`` when something is not as it should be."""
-        self.terminal.say(
-            "This brings up a Kubernetes cluster of its own, installs ModelEndpoint, and updates a model under load.\n"
-            "Nothing outside that cluster is touched. The first run on a machine takes about 15 minutes, nearly all of\n"
-            "it the one-time build of Kubernetes; later ones take about two. Interrupt it when you like and start again."
-        )
+        self.terminal.say(INTO_YOUR_CLUSTER if self.kind == "current" else A_CLUSTER_OF_ITS_OWN)
         self.bring_up_the_cluster()
         self.install_the_operator(is_new=self.load_the_images())
         self.store_the_models()
@@ -233,7 +237,7 @@ class Story:
         body = json.dumps({"instances": [list(held_out.rows[0])]})
         url = self._kubectl("get", "mep", ENDPOINT, "-o", "jsonpath={.status.url}")
         down = (
-            f"kubectl delete namespace {NAMESPACE} && helm -n {SYSTEM} uninstall modelendpoint"
+            f"kubectl delete namespace {NAMESPACE} && helm -n {SYSTEM} uninstall modelendpoint && make down"
             if self.kind == "current"
             else "make down"
         )
