@@ -5,6 +5,7 @@ Started by ``namespaces.start``. A part that ends is started again, as systemd w
 """
 
 import contextlib
+import http.client
 import os
 import socket
 import ssl
@@ -25,6 +26,7 @@ from localcluster.reports import PartReport, write_report
 TICK_SECONDS = 0.1
 PROBE_SECONDS = 5.0
 """How often a part that is ready is asked again."""
+ANSWER_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -60,11 +62,15 @@ class Supervisor:
     def run(self) -> None:
         """Never returns."""
         while True:
-            self._collect_ended()
-            for state in self._states.values():
-                self._advance(state)
-            self._write_report()
+            self.tick()
             time.sleep(TICK_SECONDS)
+
+    def tick(self) -> None:
+        """Look after all parts once."""
+        self._collect_ended()
+        for state in self._states.values():
+            self._advance(state)
+        self._write_report()
 
     def _collect_ended(self) -> None:
         """Collect every ended process: parts, and orphans, which all become ours."""
@@ -131,13 +137,13 @@ def answers(probe: str) -> bool:
     try:
         if probe.startswith("unix:"):
             with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(1)
+                client.settimeout(ANSWER_SECONDS)
                 client.connect(probe.removeprefix("unix:"))
                 return True
         trusting = ssl._create_unverified_context()  # we ask whether it lives, on loopback, and send no secret
-        with urllib.request.urlopen(probe, timeout=1, context=trusting) as answer:
+        with urllib.request.urlopen(probe, timeout=ANSWER_SECONDS, context=trusting) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 
