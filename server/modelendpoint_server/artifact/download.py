@@ -3,6 +3,7 @@
 Written beside and renamed, so that a half-written model never has its final name. Bounded in bytes, files and time.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -47,6 +48,7 @@ class Download:
     def into(self, model_dir: Path, *, sha256: str) -> Artifact:
         """Fetch all files, verify the digest if one is asked for, and give the folder its final name."""
         incoming = _new_folder(model_dir)
+        _remove_abandoned(model_dir, incoming, older_than=self._bounds.timeout_seconds)
         try:
             digests = self._fetch_all(incoming)
             digest = digest_of(digests)
@@ -181,6 +183,15 @@ def _new_folder(model_dir: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="incoming-", dir=model_dir))
     except OSError as error:
         raise ModelTooLarge(f"The model folder {model_dir} can't be written to ({error.strerror}).") from error
+
+
+def _remove_abandoned(model_dir: Path, own: Path, *, older_than: float) -> None:
+    """Remove what a process that was killed in mid-download left behind; its own time was over long ago."""
+    now = own.stat().st_mtime
+    for folder in model_dir.glob("incoming-*"):
+        with contextlib.suppress(OSError):
+            if now - folder.stat().st_mtime > older_than:
+                shutil.rmtree(folder)
 
 
 def _write(out: io.BufferedWriter, piece: bytes, shown: str) -> None:

@@ -317,6 +317,18 @@ def test_a_folder_with_two_models_needs_a_name(tmp_path: Path) -> None:
     assert fetch(folder, tmp_path).model_path.name == "model.onnx"
 
 
+def test_what_a_killed_download_left_is_removed_once_its_time_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(LINEAR.data)
+    for name, age in (("incoming-old", 1000), ("incoming-new", 5)):
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        then = path.stat().st_mtime - age
+        os.utime(folder, (then, then))
+    fetch(path, tmp_path)
+    assert sorted(entry.name for entry in (tmp_path / "models").iterdir()) == ["incoming-new", "sha256"]
+
+
 def test_nothing_is_left_behind_after_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(NO_MODEL)
