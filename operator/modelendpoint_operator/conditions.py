@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.api.status import Condition, ConditionType, Phase
+from modelendpoint_operator.api.status import Condition, ConditionType, Phase, RoutesStatus
 from modelendpoint_operator.observation import Observation
 from modelendpoint_operator.rollout.machine import Course
 from modelendpoint_operator.rollout.orders import Verb, value_to_give
@@ -42,6 +42,8 @@ class View:
     """The revision that the spec asks for."""
     serving: Sequence[int]
     """The revisions that the routers send requests to."""
+    routes: RoutesStatus
+    """The routes that the routers shall use."""
     deadline: timedelta
     """Time that a candidate's pods have to get ready."""
     now: datetime
@@ -173,20 +175,16 @@ def _tell_steady(view: View) -> Story:
         waiting = _waiting_for(seen, course.stable)
         message = f"Revision {course.stable} has {ready} of {endpoint.spec.replicas} pods ready: {waiting}"
         return Story(reason="PodsNotReady", message=message, reconciling=True)
-    if seen.live_legs is None or [leg.revision for leg in seen.live_legs] != [course.stable]:
-        return Story(reason="Routing", message=_routing_message(seen), reconciling=True)
+    if view.routes.live_since is None:
+        return Story(reason="Routing", message=_routing_message(seen, view.routes.version), reconciling=True)
     return Story(reason="Serving", message=f"Revision {course.stable} serves all traffic", good=True)
 
 
-def _routing_message(seen: Observation) -> str:
+def _routing_message(seen: Observation, version: str) -> str:
     if not seen.routers:
         return "No router pod is ready"
-    behind = sorted(router.name for router in seen.routers if not _uses_written_routes(router.route_version, seen))
+    behind = sorted(router.name for router in seen.routers if router.route_version != version)
     return f"Waiting for router pods to take up the routes: {', '.join(behind)}" if behind else "Traffic is moving"
-
-
-def _uses_written_routes(version: str | None, seen: Observation) -> bool:
-    return seen.routes is not None and version == seen.routes.version
 
 
 def _availability(view: View) -> Story:

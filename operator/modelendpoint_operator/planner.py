@@ -302,6 +302,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
                 course=course,
                 target=outline.target,
                 serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
+                routes=outline.routes,
                 deadline=timedelta(seconds=outline.settings.progress_deadline_seconds),
                 now=outline.now,
             )

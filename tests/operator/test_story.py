@@ -3,6 +3,8 @@
 The invariants of ``support/invariants.py`` are checked after every write and turn of every story.
 """
 
+import json
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -22,15 +24,31 @@ def a_world(**spec: Any) -> World:
 
 
 def a_serving_world(**spec: Any) -> World:
-    world = a_world(**spec)
+    return watched(serving(json.dumps(spec)))
+
+
+def a_paused_world(**spec: Any) -> World:
+    """Revision 1 serves, revision 2 waits with 20 % for a person."""
+    return watched(paused(json.dumps(spec)))
+
+
+def watched(world: World) -> World:
+    copied = world.copy()
+    Invariants(copied)
+    return copied
+
+
+@lru_cache
+def serving(spec: str) -> World:
+    world = a_world(**json.loads(spec))
     world.settle()
     assert world.reason() == "Serving"
     return world
 
 
-def a_paused_world(**spec: Any) -> World:
-    """Revision 1 serves, revision 2 waits with 20 % for a person."""
-    world = a_serving_world(**spec)
+@lru_cache
+def paused(spec: str) -> World:
+    world = watched(serving(spec))
     world.use_model("2")
     world.settle()
     assert (world.reason(), world.live_weights()[0]) == ("Paused", {2: 20, 1: 80})

@@ -11,7 +11,7 @@ from support.world import NAME, Key, World, weights_in
 
 
 class Invariants:
-    """Looks at a world from now on. ``hurt`` names revisions whose pods a test took away: they may lack some."""
+    """Looks at a world from now on. ``hurt`` names revisions whose pods a test took away, until they are back."""
 
     def __init__(self, world: World, *, plan_twice: bool = False) -> None:
         self._world = world
@@ -28,6 +28,7 @@ class Invariants:
         self._weights_are_written_for_ready_pods()
         self._traffic_finds_pods()
         self._pod_templates_stay()
+        self._note_who_is_back()
 
     def check_plan(self, endpoint: ModelEndpoint, plan: Plan) -> None:
         """Check what the operator is about to do."""
@@ -75,10 +76,18 @@ class Invariants:
 
     def _traffic_finds_pods(self) -> None:
         for router in self._world.serving_routers():
-            for revision in router.weights.keys() - self.hurt:
+            for revision in router.weights:
                 assert (self._world.replicas(revision) or 0) >= 1, f"{router.name} sends to revision {revision}"
                 hosts = [name for name in router.hosts.get(revision, []) if name in self._world.pods]
-                assert hosts, f"{router.name} sends to revision {revision} and knows none of its pods"
+                assert hosts or revision in self.hurt, f"{router.name} knows no pod of revision {revision}"
+
+    def _note_who_is_back(self) -> None:
+        routers = self._world.serving_routers()
+        self.hurt -= {
+            revision
+            for revision in self.hurt
+            if self._world.ready_pods(revision) and all(router.hosts.get(revision) for router in routers)
+        }
 
     def _pod_templates_stay(self) -> None:
         for key, body in self._world.objects.items():

@@ -120,6 +120,13 @@ class World:
         self._news = True
         self._wake: datetime | None = None
 
+    def copy(self) -> "World":
+        """Make another world of the same state, which nobody watches yet."""
+        other = World({})
+        kept = ("settings", "reconciler", "watchers", "before_plan")
+        vars(other).update(copy.deepcopy({name: value for name, value in vars(self).items() if name not in kept}))
+        return other
+
     # What people do.
 
     def edit(self, **spec: Any) -> None:
@@ -153,6 +160,10 @@ class World:
     def put_foreign(self, kind: str, name: str) -> None:
         """Create an object that is not the endpoint's."""
         self.foreign.add(Key(kind, name))
+
+    def hear_of_it(self) -> None:
+        """Let a watch tell of what a test did to the world by itself."""
+        self._news = True
 
     def fail_pods(self, revision: int) -> None:
         """Let the pods of a revision lose their readiness; they start over."""

@@ -23,7 +23,7 @@ def test_replace_has_no_steps() -> None:
 def test_past_the_last_step_there_is_none() -> None:
     spec = a_spec(10, 50)
 
-    assert [step and step.weight for step in map(lambda index: step_at(spec, index), range(4))] == [10, 50, None, None]
+    assert [step and step.weight for step in (step_at(spec, index) for index in range(4))] == [10, 50, None, None]
 
 
 @pytest.mark.parametrize(("index", "weight"), [(0, 0), (1, 10), (2, 50), (7, 50)])
