@@ -1,5 +1,6 @@
 """The kinds of cluster, and which one is meant."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from localcluster.folders import Cache
 from localcluster.kind_cluster import KindCluster
 from localcluster.node_cluster import NodeCluster
 
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 KINDS = ("node", "kind", "current")
 
 
@@ -51,6 +53,8 @@ def choose_kind(*, asked: str | None, recorded: str | None, has_docker_and_kind:
 
 def open_cluster(cache: Cache, name: str, asked: str | None) -> Cluster:
     """Take the cluster of that name, there or not."""
+    if not NAME.fullmatch(name):  # it names a folder, a host and a node
+        raise ClusterError(f"`{name}` can't be a cluster's name; use up to 30 lower-case letters, digits and dashes")
     record = _record(cache, name)
     recorded = record.read_text() if record.exists() else None
     has_docker_and_kind = not (asked or recorded) and bool(shutil.which("kind")) and Docker.is_there()

@@ -1,9 +1,12 @@
 """Which kind of cluster is meant."""
 
+from pathlib import Path
+
 import pytest
 
 from localcluster.commands import ClusterError
-from localcluster.kinds import choose_kind
+from localcluster.folders import Cache
+from localcluster.kinds import choose_kind, open_cluster
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,9 @@ def test_a_cluster_keeps_its_kind_until_it_is_taken_down() -> None:
 def test_a_kind_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(ClusterError, match="`nodes`; choose one of node, kind, current"):
         choose_kind(asked="nodes", recorded=None, has_docker_and_kind=False)
+
+
+@pytest.mark.parametrize("name", ["", "../other", "Demo", "a b", "-a", "a-", "x" * 31])
+def test_a_name_that_could_not_name_a_host_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="can't be a cluster's name"):
+        open_cluster(Cache(tmp_path), name, "node")
