@@ -63,8 +63,8 @@ def constant_model(value: float, *, features: int) -> TinyModel:
 def slow_model(coefficients: Sequence[float], *, turns: int) -> TinyModel:
     """Build ``linear_model(coefficients)`` that first goes round a loop ``turns`` times.
 
-    The loop takes its sum along, so that no optimiser can leave it out; the sum is zero. A turn takes roughly
-    ten microseconds: measure on the machine at hand when the time matters.
+    The loop takes its sum along, so that no optimiser can leave it out; the sum is zero. A turn takes two
+    to ten microseconds: measure on the machine at hand when the time matters.
     """
     weights = np.asarray(coefficients, dtype=np.float32).reshape(-1, 1)
     body = helper.make_graph(
