@@ -53,12 +53,11 @@ def main(environment: Mapping[str, str]) -> int:
     telemetry.leader.set(1)
     keeper = threading.Thread(target=elector.keep, kwargs={"lost": _die}, name="elector", daemon=True)
     keeper.start()
-    try:
-        run(settings, api, watchdog, telemetry, stop)
-    finally:
-        elector.stop()
-        elector.release()
-        _log.info("Ended")
+    run(settings, api, watchdog, telemetry, stop)
+    elector.stop()
+    keeper.join()
+    elector.release()
+    _log.info("Ended")
     return 0
 
 
@@ -75,18 +74,27 @@ def run(settings: Settings, api: ApiServer, watchdog: Watchdog, telemetry: Telem
         )
         workers.start()
         resync.start()
-        try:
-            kopf.run(
-                registry=build_registry(queue, watchdog),
-                standalone=True,
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-                stop_flag=stop,
-            )
-        finally:
-            resync.stop()
-            queue.close()
-            workers.join(timeout=20)
+        # In a thread of its own: kopf can take long to end, and by then another pod shall have the Lease.
+        watch = threading.Thread(target=_watch, args=(settings, queue, watchdog), name="kopf", daemon=True)
+        watch.start()
+        stop.wait()
+        resync.stop()
+        queue.close()
+        workers.join(timeout=20)
+
+
+def _watch(settings: Settings, queue: WorkQueue[Key], watchdog: Watchdog) -> None:
+    """Watch for ever. An end of it, with an error or without one, ends the process: Kubernetes starts it anew."""
+    try:
+        kopf.run(
+            registry=build_registry(queue, watchdog),
+            standalone=True,
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+        )
+    except Exception as error:  # noqa: BLE001
+        _log.error("Watching failed", exc_info=error)
+    os._exit(1)
 
 
 def list_versions(api: ApiServer, settings: Settings) -> dict[Key, str]:
@@ -113,6 +121,8 @@ def configure_logs(settings: Settings) -> None:
             renderer,
         ],
     )
+    # It warns that it is not in the main thread and leaves signals alone, which is what we want.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stdout, format="%(levelname)s %(name)s %(message)s"
     )

@@ -4,6 +4,7 @@
 
     OperatorError
     ├── ClusterUnavailable   the world's trouble: tried again with back-off
+    ├── NamespaceEnding      nothing can be created there any more, and nothing needs to be: left alone
     ├── WriteRefused         the API server refuses an object of ours: reported in the status
     └── ForeignObject        an object of that name belongs to somebody else: reported in the status, never touched
 
@@ -17,6 +18,10 @@ class OperatorError(Exception):
 
 class ClusterUnavailable(OperatorError):
     """The API server did not answer, was overloaded, or answered that somebody else was quicker."""
+
+
+class NamespaceEnding(OperatorError):
+    """The namespace is being deleted, and everything in it."""
 
 
 class WriteRefused(OperatorError):

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from modelendpoint_operator.adapters.cluster import Cluster
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.errors import ForeignObject, WriteRefused
+from modelendpoint_operator.errors import ForeignObject, NamespaceEnding, WriteRefused
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.planner import make_plan, plan_stop
 from modelendpoint_operator.settings import Settings
@@ -31,10 +31,14 @@ class Reconciler:
         self._clock = clock
 
     def reconcile(self, namespace: str, name: str) -> Plan | None:
-        """Take one pass at an endpoint and return what it wrote; None when there is no such endpoint."""
+        """Take one pass at an endpoint and return what it wrote; None when there is no such endpoint, or soon none."""
         body = self._cluster.find(namespace, name)
-        if body is None:
+        try:
+            return None if body is None else self._pass(body)
+        except NamespaceEnding:
             return None
+
+    def _pass(self, body: Mapping[str, Any]) -> Plan:
         try:
             endpoint = ModelEndpoint.from_body(body)
         except ValidationError as error:

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import urllib3
-from kubernetes.client import ApiClient, ApiException
+from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from modelendpoint_operator import names
-from modelendpoint_operator.errors import ClusterUnavailable, WriteRefused
+from modelendpoint_operator.errors import ClusterUnavailable, NamespaceEnding, WriteRefused
 
 TIMEOUT_SECONDS = (5.0, 15.0)
 """To connect, and to wait for an answer."""
+
+CONNECTIONS = 32
+"""Connections that are kept open; each worker lists several kinds at once."""
 
 Object = dict[str, Any]
 
@@ -55,7 +58,9 @@ def connect() -> ApiClient:
         load_incluster_config()  # type: ignore[no-untyped-call]
     except ConfigException:
         load_kube_config()  # type: ignore[no-untyped-call]
-    return ApiClient()
+    configuration = Configuration.get_default_copy()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    return ApiClient(configuration)
 
 
 class ApiServer:
@@ -148,6 +153,14 @@ def _expect(status: int, body: Any, subject: str) -> Object:
     if 200 <= status < 300:
         return dict(body)
     message = str(body.get("message", "")) if isinstance(body, Mapping) else str(body)
+    if _says_that_the_namespace_ends(body):
+        raise NamespaceEnding(message)
     if status in (400, 403, 422):
         raise WriteRefused(subject, message)
     raise ClusterUnavailable(f"{subject}: {status} {message}")
+
+
+def _says_that_the_namespace_ends(body: Any) -> bool:
+    details = body.get("details") if isinstance(body, Mapping) else None
+    causes = (details or {}).get("causes") or []
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
