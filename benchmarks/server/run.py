@@ -124,6 +124,15 @@ class Benchmark:
         finally:
             os.sched_setaffinity(0, allowed)
 
+    def write(self, path: Path) -> None:
+        """Write the tables, and beside them every window."""
+        path.write_text(self.report())
+        windows = {
+            " | ".join(map(str, key)): [dataclasses.asdict(window) for window in cell.windows]
+            for key, cell in self.cells.items()
+        }
+        path.with_suffix(".json").write_text(json.dumps(windows, indent=1))
+
     def report(self) -> str:
         """Write everything as Markdown."""
         titles = {
@@ -208,16 +217,11 @@ def main() -> None:
         began = time.monotonic()
         benchmark.round(number)
         print(f"round {number} of {options.rounds}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    benchmark.measure_floor()
-    report = benchmark.report()
-    print(report)
-    if options.out:
-        options.out.write_text(report)
-        windows = {
-            " | ".join(map(str, key)): [dataclasses.asdict(window) for window in cell.windows]
-            for key, cell in benchmark.cells.items()
-        }
-        options.out.with_suffix(".json").write_text(json.dumps(windows, indent=1))
+        benchmark.measure_floor()
+        if options.out:
+            # After each round, so that a run that is stopped has something to show.
+            benchmark.write(options.out)
+    print(benchmark.report())
 
 
 if __name__ == "__main__":
