@@ -7,7 +7,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := PYTHONPATH=operator:server:hack:tests
 
-.PHONY: help init check test-fast test generate lock images demo down
+.PHONY: help init check test-fast test golden generate lock images demo down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-fast: check ## check, and all tests that need no cluster
 
 test: test-fast ## All of it, and the tests on a real cluster of its own
 	hack/test-on-cluster $(ARGS)
+
+golden: init ## Rewrite what the golden cases of the manifests expect; read the difference before you commit it
+	$(BIN)/pytest -q tests/operator/manifests/test_cases.py --golden
 
 generate: init ## Write what is generated: the CRD, reference pages, the chart's README
 	$(SOURCES) $(BIN)/python hack/generate.py
