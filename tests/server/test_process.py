@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -228,3 +229,63 @@ def test_log_lines_are_json_without_payload(tmp_path: Path) -> None:
     assert access["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert (access["path"], access["status"], access["endpoint"]) == ("/predict", 200, "churn")
     assert "4711" not in text and "hidden" not in text
+
+
+def test_a_body_without_length_is_read(tmp_path: Path) -> None:
+    with (
+        started(LINEAR, tmp_path, max_body_bytes="1000") as server,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection,
+    ):
+        connection.request("POST", "/predict", iter([ROW[:10], ROW[10:]]), JSON, encode_chunked=True)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b'{"predictions":[[5.5]]}')
+        connection.request("POST", "/predict", iter([b" " * 600, b" " * 600]), JSON, encode_chunked=True)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["code"]) == (413, "BodyTooLarge")
+
+
+def test_a_client_that_asks_before_it_sends_is_answered(tmp_path: Path) -> None:
+    with (
+        started(LINEAR, tmp_path) as server,
+        contextlib.closing(socket.create_connection(("127.0.0.1", server.port), timeout=5)) as connection,
+    ):
+        head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(ROW)}\r\nExpect: 100-continue\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(ROW)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert b" 200 OK" in answer and answer.endswith(b'{"predictions":[[5.5]]}')
+
+
+def test_garbage_on_the_wire_changes_nothing(tmp_path: Path) -> None:
+    garbage = random.Random(3)
+    pieces = [
+        b"POST /predict HTTP/1.1\r\n",
+        b"Content-Length: ",
+        b"5\r\n",
+        b"\r\n",
+        b"\x00",
+        b"GET ",
+        b"Transfer-Encoding: ",
+    ]
+    pieces += [
+        b"chunked\r\n",
+        b"-1\r\n",
+        b"99999999999999999999\r\n",
+        b"Host: a\r\n",
+        b"{}",
+        b" HTTP/9.9\r\n",
+        b"\n",
+        b": \r\n",
+    ]
+    with started(LINEAR, tmp_path) as server:
+        worker = server.worker()
+        for _ in range(300):
+            data = b"".join(garbage.choice([*pieces, garbage.randbytes(6)]) for _ in range(garbage.randrange(1, 12)))
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=5) as wire:
+                wire.sendall(data)
+                wire.shutdown(socket.SHUT_WR)
+                while wire.recv(4096):
+                    pass
+        assert server.ask() == (200, b'{"predictions":[[5.5]]}')
+        assert server.worker() == worker
