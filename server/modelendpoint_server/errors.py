@@ -6,7 +6,8 @@
     ├── InvalidSettings           the environment is wrong; the process does not start
     ├── ModelError                the model can't be had or can't be used; shown in the report
     │   ├── ModelNotFound, ModelForbidden, StoreUnavailable       may heal by itself
-    │   └── InvalidUri, DigestMismatch, ModelInvalid, ModelUnsafe, ModelTooLarge, GoldenExamplesFailed
+    │   └── InvalidUri, DigestMismatch, ModelInvalid, ModelUnsafe, ModelTooLarge, GoldenExamplesFailed,
+    │       InternalError
     └── RequestError              one request can't be answered
         ├── InvalidRequest, UnknownModel, UnsupportedMediaType, NotAcceptable, BodyTooLarge   the client's mistake
         └── ModelNotReady, Overloaded, DeadlineExceeded, InferenceFailed                      ours, or the model's
@@ -24,25 +25,30 @@ class InvalidSettings(ServerError):
 class ModelError(ServerError):
     """The model can't be had or can't be used. The class's name is the reason in the report."""
 
+    may_heal = False
+    """Whether it may be over soon, without anyone changing the declaration; then it is tried again early."""
     retry_after_seconds: float = 60.0
-    """Upper end of the back-off: how long until it is tried again."""
+    """The longest time until it is tried again."""
 
 
 class ModelNotFound(ModelError):
     """Nothing is at the URI."""
 
+    may_heal = True
     retry_after_seconds = 30.0
 
 
 class ModelForbidden(ModelError):
     """The store refuses the credentials."""
 
+    may_heal = True
     retry_after_seconds = 30.0
 
 
 class StoreUnavailable(ModelError):
     """The store does not answer, or answers with trouble of its own."""
 
+    may_heal = True
     retry_after_seconds = 30.0
 
 
@@ -68,6 +74,10 @@ class ModelTooLarge(ModelError):
 
 class GoldenExamplesFailed(ModelError):
     """The model does not reproduce its golden examples."""
+
+
+class InternalError(ModelError):
+    """The server has a bug."""
 
 
 class RequestError(ServerError):

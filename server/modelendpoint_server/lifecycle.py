@@ -24,6 +24,7 @@ from modelendpoint_server.batching import AUTOMATIC_SIZE, Batcher, can_batch, is
 from modelendpoint_server.errors import (
     DigestMismatch,
     GoldenExamplesFailed,
+    InternalError,
     InvalidUri,
     ModelError,
     ModelNotReady,
@@ -130,14 +131,22 @@ class Lifecycle:
                 return
             except ModelError as error:
                 failures += 1
-                wait = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), error.retry_after_seconds)
-                if error.retry_after_seconds > 30:
-                    wait = error.retry_after_seconds
-                told = dataclasses.replace(_failure(error, wait), golden=self._golden)
-                self._report = dataclasses.replace(told, message=self._about_the_model(str(error)))
-                _LOG.error("Could not get the model ready: %s", error, extra={"reason": type(error).__name__})
-                # Jitter, so that the pods of a revision do not come back to the store all at once.
-                self._stop.wait(wait * random.uniform(0.8, 1.0))
+                self._wait_after(error, failures)
+            except Exception:  # noqa: BLE001  the last thing that may happen is a thread that is gone without a word
+                _LOG.exception("Unexpected error")
+                failures += 1
+                self._wait_after(InternalError("The server has a bug; its log has the details."), failures)
+
+    def _wait_after(self, error: ModelError, failures: int) -> None:
+        """Report the failure and wait: ever longer for what may heal by itself."""
+        wait = error.retry_after_seconds
+        if error.may_heal:
+            wait = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), wait)
+        told = dataclasses.replace(_failure(error, wait), golden=self._golden)
+        self._report = dataclasses.replace(told, message=self._about_the_model(str(error)))
+        _LOG.error("Could not get the model ready: %s", error, extra={"reason": type(error).__name__})
+        # Jitter, so that the pods of a revision do not come back to the store all at once.
+        self._stop.wait(wait * random.uniform(0.8, 1.0))
 
     def get_ready(self) -> None:
         """Walk from the URI to a served model once; raise the ``ModelError`` that stands in the way."""

@@ -15,7 +15,7 @@ import onnxruntime
 import orjson
 
 from modelendpoint_server.bfloat16 import from_bfloat16, to_bfloat16
-from modelendpoint_server.errors import InferenceFailed, InvalidRequest, ModelInvalid
+from modelendpoint_server.errors import InferenceFailed, InvalidRequest, ModelInvalid, ModelTooLarge
 from modelendpoint_server.signature import Signature, Tensor, TensorSpec
 
 # ``__main__`` has told it not to before it was imported; this is for whoever imports us in another way.
@@ -38,6 +38,7 @@ _DATATYPES = {
     "string": "BYTES",
 }
 _CPP_FUNCTION = re.compile(r"[\w:<>*& ,]*onnxruntime::[\w:~<>]+\([^()]*(\([^()]*\)[^()]*)*\)( const)? ?")
+_NO_MEMORY = re.compile(r"bad_alloc|bad allocation|[Ff]ailed to allocate memory")
 _INNERMOST = re.compile(r"tensor\((\w+)\)")
 RUNTIME_VERSION: str = onnxruntime.__version__
 
@@ -84,6 +85,11 @@ class OnnxModel:
                 str(path), sess_options=_options(runtime), providers=list(runtime.providers)
             )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated types here
+            if _NO_MEMORY.search(str(error)) or isinstance(error, MemoryError):
+                raise ModelTooLarge(
+                    "The model does not fit into the memory that the server may use. Raise"
+                    " server.resources.limits.memory."
+                ) from error
             raise ModelInvalid(
                 f"ONNX Runtime {onnxruntime.__version__} can't load the model: {_reason(error)}."
             ) from error

@@ -114,6 +114,15 @@ def test_a_failure_is_reported_with_reason_and_next_step(
     assert get(service, "/readyz")[0] == 503
 
 
+def test_a_bug_is_reported_and_ends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(LINEAR.data)
+    service = unready(tmp_path, f"file://{path}", model_dir=None)
+    report = until_settled(service)
+    assert (report["state"], report["reason"]) == ("Failed", "InternalError")
+    assert get(service, "/livez")[0] == 200
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [({"opset": 99}, "Opset 99"), ({"nodes": "custom"}, "my.domain")],

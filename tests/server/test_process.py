@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from onnx import helper, numpy_helper
+
 from support import model_zoo
 from support.emulators import free_port
 from support.onnx_models import TinyModel, linear_model, slow_model
@@ -78,7 +81,7 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(data: bytes | TinyModel, folder: Path, **changes: str) -> Iterator[Server]:
+def started(data: bytes | TinyModel, folder: Path, *, until: str = "Ready", **changes: str) -> Iterator[Server]:
     (folder / "model.onnx").write_bytes(data if isinstance(data, bytes) else data.data)
     port, management = free_port(), free_port()
     settings = environment(folder, port=str(port), management_port=str(management), **changes)
@@ -87,7 +90,7 @@ def started(data: bytes | TinyModel, folder: Path, **changes: str) -> Iterator[S
     )
     try:
         server = Server(process, port, management)
-        server.wait_until("Ready")
+        server.wait_until(until)
         yield server
     finally:
         process.terminate()
@@ -187,6 +190,22 @@ def test_too_much_memory_is_an_error_and_no_death(tmp_path: Path) -> None:
             assert (status, json.loads(body)["code"]) == (500, "InferenceFailed")
         assert server.ask(b'{"inputs": [2]}') == (200, b'{"predictions":[0.0,0.0]}')
         assert server.worker() == worker
+
+
+def test_a_model_that_does_not_fit_into_memory_is_too_large(tmp_path: Path) -> None:
+    constant = numpy_helper.from_array(np.zeros(120 * 2**20 // 4, dtype=np.float32), "w")
+    data = model_zoo.build(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        [("x", "FP32", (None,))],
+        [("y", "FP32", (None,))],
+        constants=[constant],
+    )
+    reserve = str(_all_memory() - 200 * 2**20)
+    with started(data, tmp_path, until="Failed", memory_reserve_bytes=reserve) as server:
+        report = server.report()
+        assert report["reason"] == "ModelTooLarge", report
+        assert "server.resources.limits.memory" in report["message"]
+        assert server.managed("/livez")[0] == 200
 
 
 def _all_memory() -> int:

@@ -18,16 +18,30 @@ def parse_object(body: bytes, *, max_nesting: int) -> dict[str, Any]:
         raise InvalidRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(document, dict):
         raise InvalidRequest('The body is JSON, but no object; send an object such as {"instances": [[...]]}.')
-    _check_nesting(body, max_nesting)
+    if _may_be_deeper(body, max_nesting) and _is_deeper(document, max_nesting):
+        raise InvalidRequest(f"The body is nested deeper than {max_nesting} levels.")
     return document
 
 
-def _check_nesting(body: bytes, most: int) -> None:
-    """Look for opening brackets without closing ones between them; strings may only make the count too high."""
-    brackets = body.translate(None, delete=_NO_BRACKETS)
-    run = brackets.translate(_OPENING)
-    if b"(" * (most + 1) in run:
-        raise InvalidRequest(f"The body is nested deeper than {most} levels.")
+def _may_be_deeper(body: bytes, most: int) -> bool:
+    """Look for opening brackets without closing ones between them, quickly; those in strings count too."""
+    return b"(" * (most + 1) in body.translate(None, delete=_NO_BRACKETS).translate(_OPENING)
+
+
+def _is_deeper(document: Any, most: int) -> bool:
+    """Walk the document level by level."""
+    level = [document]
+    for _ in range(most + 1):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
