@@ -273,7 +273,8 @@ def _deletes(outline: Outline) -> list[Delete]:
 
 def _forgotten(outline: Outline) -> list[int]:
     """Choose the oldest revisions that nobody will go back to."""
-    needed = {outline.course.stable, outline.course.candidate, outline.target, *outline.seen.populated()}
+    staying = outline.seen.populated() - outline.leaving
+    needed = {outline.course.stable, outline.course.candidate, outline.target, *staying}
     kept = sorted(number for number in outline.seen.revisions if number not in needed)
     return kept[: max(0, len(kept) - outline.endpoint.spec.revision_history_limit)]
 

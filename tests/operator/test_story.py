@@ -375,6 +375,17 @@ def test_promote_given_before_the_pause_is_used_when_it_is_reached() -> None:
     assert everything_is(world, 2)
 
 
+def test_promote_without_a_pause_left_is_no_mistake() -> None:
+    world = a_serving_world(rollout=BY_TIME)
+    world.use_model("2")
+    world.settle(turns=10)
+    world.annotate(promote="2")
+    world.settle(turns=80)
+
+    assert everything_is(world, 2)
+    assert "OrderIgnored" not in world.told()
+
+
 TWO_PAUSES = {"steps": [{"weight": 20, "pause": True}, {"weight": 40, "pause": True}]}
 
 

@@ -287,6 +287,10 @@ def _promoting(course: Course, situation: Situation) -> Course:
         promoted_at=situation.now,
     )
     earlier = tuple(past for past in course.history if past.revision != record.number)
+    order = _orders(course, situation).get(Verb.PROMOTE)
+    if order is not None:
+        # One more promote than there were pauses was obeyed all the same.
+        course = course.with_handled(order)
     promoted = replace(course, stable=record.number, candidate=None, rollout=None, history=(entry, *earlier))
     return promoted.with_note("Promoted", f"Revision {record.number} ({_called(record.number, situation)}) serves")
 
