@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import RouterStats
 from modelendpoint_operator.api.revision import RevisionTemplate
@@ -83,10 +81,14 @@ def parse_report(document: object) -> PodReport | None:
     model = document.get("model")
     return PodReport(
         state=document["state"],
-        sha256=model.get("sha256") if isinstance(model, Mapping) else None,
-        reason=document.get("reason"),
-        message=document.get("message"),
+        sha256=_text(model.get("sha256")) if isinstance(model, Mapping) else None,
+        reason=_text(document.get("reason")),
+        message=_text(document.get("message")),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _revisions(bodies: Iterable[Body]) -> dict[int, RevisionRecord]:
@@ -94,19 +96,21 @@ def _revisions(bodies: Iterable[Body]) -> dict[int, RevisionRecord]:
     records: dict[int, RevisionRecord] = {}
     by_kind = sorted(bodies, key=lambda body: str(body["kind"]), reverse=True)
     for body in by_kind:
-        if body["kind"] == "Deployment" and names.LABEL_REVISION in body["metadata"]["labels"]:
+        number = str(body["metadata"].get("labels", {}).get(names.LABEL_REVISION, ""))
+        if body["kind"] == "Deployment" and number.isdecimal():
             text = body["metadata"].get("annotations", {}).get(names.ANNOTATION_TEMPLATE, "{}")
-            _add(records, int(body["metadata"]["labels"][names.LABEL_REVISION]), json.loads(text), sha256=None)
+            _add(records, int(number), text, sha256=None)
         if body["kind"] == "ControllerRevision":
             sha256 = body["metadata"].get("annotations", {}).get(names.ANNOTATION_SHA256)
             _add(records, body["revision"], body["data"], sha256=sha256)
     return records
 
 
-def _add(records: dict[int, RevisionRecord], number: int, data: Body, *, sha256: str | None) -> None:
+def _add(records: dict[int, RevisionRecord], number: int, data: Body | str, *, sha256: str | None) -> None:
+    """Add a record; one that somebody made unreadable is none."""
     try:
-        template = RevisionTemplate.model_validate(data)
-    except ValidationError:
+        template = RevisionTemplate.model_validate(json.loads(data) if isinstance(data, str) else data)
+    except ValueError:
         return
     records[number] = RevisionRecord(number=number, template=template, sha256=sha256)
 
