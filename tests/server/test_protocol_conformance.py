@@ -125,8 +125,8 @@ def ask_everything(schema: Any, base_url: str) -> int:
 
 
 def test_the_protocols_own_document_is_kept(protocol: dict[str, Any], base_url: str) -> None:
-    assert ask_everything(schemathesis.openapi.from_dict(protocol), base_url) > 50
+    assert ask_everything(schemathesis.openapi.from_dict(protocol), base_url) > 40
 
 
 def test_each_endpoints_own_document_is_kept(base_url: str) -> None:
-    assert ask_everything(schemathesis.openapi.from_url(f"{base_url}/openapi.json"), base_url) > 50
+    assert ask_everything(schemathesis.openapi.from_url(f"{base_url}/openapi.json"), base_url) > 40

@@ -25,6 +25,7 @@ class ObjectStoreSource:
 
     def __init__(self, uri: ModelUri, access: Access) -> None:
         self._uri = uri
+        self._has_credentials = bool(access.credentials)
         try:
             self._store = _STORES[uri.scheme](uri.host, access)
         except (BaseError, ValueError) as error:
@@ -81,6 +82,9 @@ class ObjectStoreSource:
             return forbidden(self._uri.shown, detail)
         if _NO_BUCKET.search(str(error)):
             return not_found(self._uri.shown)
+        if not self._has_credentials and detail == type(error).__name__:
+            # The client's way to say that it looked for credentials everywhere: a time-out of a cloud's metadata server.
+            return forbidden(self._uri.shown, "there are no credentials")
         return unavailable(self._uri.shown, detail)
 
 
