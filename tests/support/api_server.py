@@ -159,7 +159,7 @@ def running(server: FakeApiServer) -> Iterator[ApiServer]:
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    client = ApiClient(Configuration(host=f"http://127.0.0.1:{http.server_address[1]}"))  # type: ignore[no-untyped-call]
+    client = ApiClient(Configuration(host=f"http://127.0.0.1:{http.server_address[1]}"))
     try:
         yield ApiServer(client)
     finally:
