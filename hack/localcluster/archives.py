@@ -16,7 +16,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def build_scratch_archive(
-    reference: str, files: Mapping[str, bytes], entrypoint: Sequence[str], *, machine: str = "x86_64", user: str = ""
+    reference: str, files: Mapping[str, bytes], entrypoint: Sequence[str], *, machine: str, user: str = ""
 ) -> bytes:
     """Build the archive of an image that holds nothing but these programs. The same input gives the same bytes."""
     layer = gzip.compress(plain := _tar(files, mode=0o755), mtime=0)

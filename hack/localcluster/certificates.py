@@ -38,8 +38,12 @@ class Identity:
 
 
 def make_certificates(folder: Path, identities: tuple[Identity, ...]) -> None:
-    """Make the authority, the key of service accounts and a certificate for each; once, and all or nothing."""
-    if folder.exists():
+    """Make the authority, the key of service accounts and a certificate for each; all or nothing.
+
+    Once; and again when other identities are wanted than those that the folder was made for.
+    """
+    made_for = folder / "identities"
+    if made_for.exists() and made_for.read_text() == repr(identities):
         return
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
@@ -63,6 +67,8 @@ def make_certificates(folder: Path, identities: tuple[Identity, ...]) -> None:
         ]
     )
     run(["openssl", "pkey", "-in", beside / "sa.key", "-pubout", "-out", beside / "sa.pub"])
+    (beside / made_for.name).write_text(repr(identities))
+    shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 
 

@@ -8,7 +8,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from localcluster.addresses import AddressPair
 from localcluster.certificates import Identity
 
 HOME = "/var/lib/localcluster"
@@ -18,7 +17,10 @@ KUBECONFIGS = f"{HOME}/kubeconfigs"
 CONFIG = f"{HOME}/config"
 PAUSE_ARCHIVE = f"{HOME}/pause.tar"
 
+NODE_ADDRESS = "198.18.0.2"
+"""The node's address, the same in every node's own network. From a range that no real network uses (RFC 2544)."""
 API_PORT = 6443
+API_SERVER = f"https://{NODE_ADDRESS}:{API_PORT}"
 SERVICES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DNS_SERVICE = "10.96.0.10"
@@ -44,23 +46,19 @@ class NodeSettings:
     """What was chosen when the cluster was made."""
 
     name: str
-    index: int
+    port: int
+    """The port of this machine's loopback that leads to the API server (``localcluster.door``)."""
     snapshotter: str = "overlayfs"
 
     @property
-    def addresses(self) -> AddressPair:
-        """The pair of addresses that joins the node with this machine."""
-        return AddressPair(self.index)
-
-    @property
     def cgroup(self) -> str:
-        """The control group that all pods are in."""
-        return f"modelendpoint-{self.index}"
+        """The control group that all pods are in. No other node of this machine has the port."""
+        return f"modelendpoint-{self.port}"
 
     @property
     def server(self) -> str:
-        """The API server's address, the same in the node and on this machine."""
-        return f"https://{self.addresses.node}:{API_PORT}"
+        """The API server as seen from this machine."""
+        return f"https://127.0.0.1:{self.port}"
 
     def to_json(self) -> str:
         """Write it down."""
@@ -87,7 +85,7 @@ class Part:
 def build_identities(node: NodeSettings) -> tuple[Identity, ...]:
     """Name everyone who has a certificate."""
     api_names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{DOMAIN}"]
-    api_addresses = ["127.0.0.1", API_SERVICE, node.addresses.node]
+    api_addresses = ["127.0.0.1", API_SERVICE, NODE_ADDRESS]
     return (
         Identity(
             file="apiserver",
@@ -132,7 +130,7 @@ def build_parts(node: NodeSettings) -> tuple[Part, ...]:
                 f"--config={CONFIG}/kubelet.json",
                 f"--kubeconfig={KUBECONFIGS}/kubelet",
                 f"--hostname-override={node.name}",
-                f"--node-ip={node.addresses.node}",
+                f"--node-ip={NODE_ADDRESS}",
             ),
             after=("apiserver", "load-pause"),
             probe="http://127.0.0.1:10248/healthz",
@@ -183,7 +181,7 @@ def _apiserver(node: NodeSettings) -> Part:
         name="apiserver",
         command=(
             f"{BIN}/kube-apiserver",
-            f"--advertise-address={node.addresses.node}",
+            f"--advertise-address={NODE_ADDRESS}",
             f"--secure-port={API_PORT}",
             "--etcd-servers=http://127.0.0.1:2379",
             f"--client-ca-file={PKI}/ca.crt",
@@ -328,7 +326,7 @@ conf_dir = "{CONFIG}/cni"
 def _corefile(node: NodeSettings) -> str:
     return f"""\
 .:53 {{
-    bind {node.addresses.node}
+    bind {NODE_ADDRESS}
     ready 127.0.0.1:8181
     errors
     kubernetes {DOMAIN} in-addr.arpa ip6.arpa {{
@@ -360,7 +358,7 @@ def _base_objects(node: NodeSettings) -> dict[str, Any]:
             "kind": "EndpointSlice",
             "metadata": {**dns, "labels": {"kubernetes.io/service-name": "kube-dns"}},
             "addressType": "IPv4",
-            "endpoints": [{"addresses": [node.addresses.node]}],
+            "endpoints": [{"addresses": [NODE_ADDRESS]}],
             "ports": ports,
         },
         {

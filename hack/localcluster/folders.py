@@ -61,7 +61,7 @@ class ClusterFolder:
     @property
     def settings(self) -> Path:
         """What was chosen when the cluster was made (``NodeSettings``)."""
-        return self.root / "settings.json"
+        return self.root / "node.json"
 
     @property
     def process(self) -> Path:

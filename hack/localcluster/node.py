@@ -11,14 +11,26 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localcluster.commands import wait_until, write_atomically
-from localcluster.components import BIN, HOME, KERNEL_SETTINGS, SERVICES, NodeSettings, Part, build_parts
+from localcluster.commands import write_atomically
+from localcluster.components import (
+    API_PORT,
+    BIN,
+    HOME,
+    KERNEL_SETTINGS,
+    NODE_ADDRESS,
+    SERVICES,
+    NodeSettings,
+    Part,
+    build_parts,
+)
+from localcluster.door import keep_door
 from localcluster.folders import ClusterFolder
 from localcluster.processes import observe_process
 from localcluster.reports import PartReport, write_report
@@ -160,37 +172,35 @@ def become_node(folder: ClusterFolder, settings: NodeSettings) -> None:
     for arguments in mounts:
         subprocess.run(["mount", *arguments], check=True)
     socket.sethostname(settings.name)
-    join_network(settings)
+    make_network()
 
 
-def join_network(settings: NodeSettings) -> None:
-    """Wait for the link that is put into our network from outside, and take the node's address."""
-    wait_until(
-        lambda: any(name == "eth0" for _, name in socket.if_nameindex()),
-        seconds=10,
-        failure="the link to this machine did not appear",
-    )
+def make_network() -> None:
+    """Give the node its address. Its network has no way out: what runs here reaches nothing outside."""
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     for command in (
         "link set lo up",
-        f"addr add {settings.addresses.node}/30 dev eth0",
+        "link add eth0 type veth peer name eth0-other",  # a pair, both ends here: an interface that needs no hardware
+        "link set eth0-other up",
+        f"addr add {NODE_ADDRESS}/30 dev eth0",
         "link set eth0 up",
-        # No default route: what runs here reaches nothing outside. The route for Services only leads packets to where
-        # kube-proxy's rules give them their true destination.
+        # Only leads packets for Services to where kube-proxy's rules give them their true destination.
         f"route add {SERVICES} dev eth0",
     ):
         subprocess.run(["ip", *command.split()], check=True)
 
 
-def main(folder: ClusterFolder) -> None:
+def main(folder: ClusterFolder, door: socket.socket) -> None:
     """Become a node and keep it running."""
+    door.set_inheritable(False)
     # The /proc of outside is still mounted: it shows this process as those outside see it.
     write_atomically(folder.process, observe_process(int(os.readlink("/proc/self"))).to_json())
     settings = NodeSettings.from_json(folder.settings.read_text())
     become_node(folder, settings)
+    threading.Thread(target=keep_door, args=(door, (NODE_ADDRESS, API_PORT)), daemon=True).start()
     log = Path("/var/log")  # from here on the cluster's folder may be covered by what was mounted
     Supervisor(build_parts(settings), log=log, report=log / folder.parts.name).run()
 
 
 if __name__ == "__main__":
-    main(ClusterFolder(Path(sys.argv[1])))
+    main(ClusterFolder(Path(sys.argv[1])), socket.socket(fileno=int(sys.argv[2])))

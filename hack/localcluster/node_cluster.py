@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import time
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster import binaries, cgroups, debian, namespaces
-from localcluster.addresses import lowest_free
 from localcluster.archives import build_scratch_archive, is_listed, read_image
 from localcluster.certificates import make_certificates, read_kubeconfig
 from localcluster.commands import ClusterError, locked, run, say, write_atomically
 from localcluster.components import (
+    API_SERVER,
     CLIENTS,
     HOME,
     PAUSE_IMAGE,
@@ -23,6 +24,7 @@ from localcluster.components import (
     build_identities,
     build_parts,
 )
+from localcluster.door import ANY_PORT, open_door
 from localcluster.folders import Cache, ClusterFolder
 from localcluster.logs import telling_lines
 from localcluster.processes import Process
@@ -65,16 +67,11 @@ class NodeCluster:
     def down(self) -> None:
         """End it and remove all of it but its logs."""
         with locked(self.folder.lock):
-            if not self.folder.settings.exists():
-                say(f"cluster {self.name} is not there")
-                return
-            settings = self._settings()
-            namespaces.stop(self.folder, settings.addresses)
-            cgroups.remove(settings.cgroup, _hierarchies())
+            self._stop()
             shutil.rmtree(self.folder.var_lib, ignore_errors=True)
             shutil.rmtree(self.folder.root / "kubectl", ignore_errors=True)
             self.folder.kubeconfig.unlink(missing_ok=True)
-            self.folder.settings.unlink()
+            self.folder.settings.unlink(missing_ok=True)
         say(f"cluster {self.name} is down; its logs are in {self.folder.log}")
 
     def status(self) -> list[str]:
@@ -115,7 +112,7 @@ class NodeCluster:
 
     def _runs_well(self) -> bool:
         """Say whether it runs and is well, or becomes so: a part that ended a moment ago is being started again."""
-        if not namespaces.find(self.folder) or not self.folder.parts.exists():
+        if not (self.folder.settings.exists() and self.folder.parts.exists() and namespaces.find(self.folder)):
             return False
         trouble = self._watch(seconds=RECOVERY_SECONDS)
         if trouble:
@@ -125,45 +122,49 @@ class NodeCluster:
     def _start(self) -> None:
         """Start process 1 on what is kept, after ending an older one of this cluster, and wait until all is well."""
         began = time.monotonic()
-        settings = self._choose_settings()
-        namespaces.stop(self.folder, settings.addresses)
-        self.folder.parts.unlink(missing_ok=True)
-        self._write_files(settings)
-        cgroups.make(settings.cgroup, _hierarchies())
-        say(f"starting cluster {self.name}: a node of Kubernetes {binaries.KUBERNETES.version}")
-        namespaces.start(self.folder, settings.addresses)
+        wanted = self._settings().port if self.folder.settings.exists() else ANY_PORT
+        self._stop()
+        with open_door(wanted) as door:
+            settings = self._write_files(port=door.getsockname()[1])
+            cgroups.make(settings.cgroup, _hierarchies())
+            say(f"starting cluster {self.name}: a node of Kubernetes {binaries.KUBERNETES.version}")
+            namespaces.start(self.folder, door)
         if trouble := self._watch(seconds=READY_SECONDS):
-            namespaces.stop(self.folder, settings.addresses)
-            raise ClusterError(f"cluster {self.name} did not come up: {'; '.join(trouble)}\n{self._telling_logs()}")
+            told = self._telling_logs()
+            self._stop()
+            raise ClusterError(f"cluster {self.name} did not come up: {'; '.join(trouble)}\n{told}")
         say(f"  the node is ready ({time.monotonic() - began:.1f} s)")
 
-    def _choose_settings(self) -> NodeSettings:
-        with locked(self.cache.clusters / ".lock"):
-            if self.folder.settings.exists():
-                return self._settings()
-            others = (NodeSettings.from_json(path.read_text()) for path in self.cache.clusters.glob("*/settings.json"))
-            # Clusters that are kept in another cache are known by their link.
-            taken = {settings.index for settings in others} | namespaces.find_link_indexes()
-            settings = NodeSettings(name=self.name, index=lowest_free(taken), snapshotter=self._choose_snapshotter())
-            shutil.rmtree(self.folder.log, ignore_errors=True)
-            write_atomically(self.folder.settings, settings.to_json())
-            return settings
+    def _stop(self) -> None:
+        """End what runs of it; all that it keeps on disk stays."""
+        namespaces.stop(self.folder)
+        self.folder.parts.unlink(missing_ok=True)
+        if self.folder.settings.exists():
+            cgroups.remove(self._settings().cgroup, _hierarchies())
 
-    def _write_files(self, settings: NodeSettings) -> None:
+    def _write_files(self, *, port: int) -> NodeSettings:
+        """Write all that the node reads, and the administrator's kubeconfig."""
+        if not self.folder.settings.exists():  # a new cluster
+            shutil.rmtree(self.folder.log, ignore_errors=True)
+        settings = NodeSettings(name=self.name, port=port, snapshotter=self._choose_snapshotter())
+        write_atomically(self.folder.settings, settings.to_json())
         home = self.folder.var_lib / Path(HOME).name
         make_certificates(home / "pki", build_identities(settings))
         for path, text in build_files(settings).items():
             write_atomically(home / path, text)
+        user = f"modelendpoint-{self.name}"
         for client in CLIENTS:
-            text = read_kubeconfig(home / "pki", client, server=settings.server, name=f"modelendpoint-{self.name}")
+            text = read_kubeconfig(home / "pki", client, server=API_SERVER, name=user)
             write_atomically(home / "kubeconfigs" / client, text, mode=0o600)
-            if client == "admin":
-                write_atomically(self.kubeconfig, text, mode=0o600)
+        outside = read_kubeconfig(home / "pki", "admin", server=settings.server, name=user)
+        write_atomically(self.kubeconfig, outside, mode=0o600)
         for source in binaries.NODE:
             for name in source.packages:
                 _link_or_copy(binaries.binary(self.cache, source, name), home / "bin" / name)
         pause = (home / "bin" / "pause").read_bytes()
-        (home / "pause.tar").write_bytes(build_scratch_archive(PAUSE_IMAGE, {"pause": pause}, ["/pause"]))
+        archive = build_scratch_archive(PAUSE_IMAGE, {"pause": pause}, ["/pause"], machine=platform.machine())
+        (home / "pause.tar").write_bytes(archive)
+        return settings
 
     def _choose_snapshotter(self) -> str:
         """Overlays can't lie on an overlay, such as the file system of a container."""

@@ -106,8 +106,6 @@ def test_two_clusters_stand_side_by_side_and_know_nothing_of_each_other(
         each.kubectl("wait", "-n", namespace, "pod/pause", "--for=condition=Ready", "--timeout=60s")
     blue.kubectl("create", "configmap", "only-in-blue", "-n", namespace)
     assert "NotFound" in cluster.kubectl("get", "configmap", "only-in-blue", "-n", namespace, check=False)
-    addresses = {each.get("nodes")[0]["status"]["addresses"][0]["address"] for each in (cluster, blue)}
-    assert len(addresses) == 2
 
 
 def test_up_on_a_running_cluster_is_quick_and_changes_nothing(blue: Cluster) -> None:
@@ -141,7 +139,7 @@ def test_a_cluster_leaves_nothing_behind(blue: Cluster) -> None:
     try:
         find(green).apply(pause_pod("pause"), namespace="default")
         find(green).kubectl("wait", "pod/pause", "--for=condition=Ready", "--timeout=60s")
-        assert look_at_the_machine()["links"] != before["links"]
+        assert look_at_the_machine()["nodes"] != before["nodes"]
     finally:
         run_hack_cluster("down", "--name", green)
     after = look_at_the_machine()

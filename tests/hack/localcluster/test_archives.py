@@ -17,7 +17,9 @@ sha256:ccc application/vnd.oci.image.manifest.v1+json sha256:bbb 1.0 MiB linux/a
 
 
 def an_archive() -> bytes:
-    return build_scratch_archive("localhost/tool:1", {"tool": b"\x7fELF"}, ["/tool"], user="65532:65532")
+    return build_scratch_archive(
+        "localhost/tool:1", {"tool": b"\x7fELF"}, ["/tool"], machine="x86_64", user="65532:65532"
+    )
 
 
 def test_the_same_programs_give_the_same_bytes() -> None:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from localcluster.addresses import AddressPair
 from localcluster.components import (
     CLIENTS,
     DNS_SERVICE,
     KERNEL_SETTINGS,
+    NODE_ADDRESS,
     NodeSettings,
     Part,
     build_files,
@@ -16,7 +16,7 @@ from localcluster.components import (
     build_parts,
 )
 
-NODE = NodeSettings(name="blue", index=3)
+NODE = NodeSettings(name="blue", port=40003)
 
 
 def part(name: str) -> Part:
@@ -43,16 +43,15 @@ def test_the_api_server_asks_kubelets_at_their_address_as_their_name_is_in_no_dn
     assert "--kubelet-preferred-address-types=InternalIP" in part("apiserver").command
 
 
-def test_two_nodes_share_no_address_and_no_control_group() -> None:
-    other = NodeSettings(name="green", index=4)
+def test_two_nodes_share_no_way_in_and_no_control_group() -> None:
+    other = NodeSettings(name="green", port=40004)
     assert NODE.cgroup != other.cgroup
     assert NODE.server != other.server
-    assert {NODE.addresses.host, NODE.addresses.node}.isdisjoint({other.addresses.host, other.addresses.node})
 
 
 def test_the_api_servers_certificate_holds_every_address_it_is_reached_at() -> None:
     names = next(each.alternative_names for each in build_identities(NODE) if each.file == "apiserver")
-    assert {"IP:127.0.0.1", "IP:10.96.0.1", f"IP:{NODE.addresses.node}", "DNS:kubernetes.default.svc"} <= set(names)
+    assert {"IP:127.0.0.1", "IP:10.96.0.1", f"IP:{NODE_ADDRESS}", "DNS:kubernetes.default.svc"} <= set(names)
 
 
 def test_kubelet_is_the_node_that_its_certificate_names() -> None:
@@ -79,7 +78,7 @@ def test_every_file_that_a_part_names_is_written() -> None:
 
 def test_kubelet_puts_all_pods_into_the_nodes_control_group_and_writes_only_below_var_lib() -> None:
     kubelet = json.loads(build_files(NODE)["config/kubelet.json"])
-    assert kubelet["cgroupRoot"] == "/modelendpoint-3"
+    assert kubelet["cgroupRoot"] == "/modelendpoint-40003"
     assert kubelet["volumePluginDir"].startswith("/var/lib/")
     assert kubelet["clusterDNS"] == [DNS_SERVICE]
 
@@ -94,13 +93,13 @@ def test_dns_answers_at_the_nodes_address_and_is_the_service_that_pods_ask() -> 
     service = next(each for each in objects if each["kind"] == "Service")
     endpoints = next(each for each in objects if each["kind"] == "EndpointSlice")
     assert service["spec"]["clusterIP"] == DNS_SERVICE
-    assert endpoints["endpoints"] == [{"addresses": [NODE.addresses.node]}]
-    assert f"bind {NODE.addresses.node}" in build_files(NODE)["config/Corefile"]
+    assert endpoints["endpoints"] == [{"addresses": [NODE_ADDRESS]}]
+    assert f"bind {NODE_ADDRESS}" in build_files(NODE)["config/Corefile"]
 
 
 @pytest.mark.parametrize("snapshotter", ["overlayfs", "native"])
 def test_containerd_takes_the_chosen_snapshotter(snapshotter: str) -> None:
-    node = NodeSettings(name="blue", index=3, snapshotter=snapshotter)
+    node = NodeSettings(name="blue", port=40003, snapshotter=snapshotter)
     assert f'snapshotter = "{snapshotter}"' in build_files(node)["config/containerd.toml"]
 
 
@@ -108,6 +107,5 @@ def test_settings_survive_being_written_down() -> None:
     assert NodeSettings.from_json(NODE.to_json()) == NODE
 
 
-def test_the_node_is_at_the_address_of_its_index() -> None:
-    assert NODE.addresses == AddressPair(3)
-    assert NODE.server == "https://198.18.0.14:6443"
+def test_the_way_in_is_on_loopback() -> None:
+    assert NODE.server == "https://127.0.0.1:40003"

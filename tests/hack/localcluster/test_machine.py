@@ -60,14 +60,16 @@ def test_an_ended_process_is_not_alive_though_its_parent_has_not_looked() -> Non
     child.wait()
 
 
+IDENTITIES = (
+    Identity(file="apiserver", user="kube-apiserver", alternative_names=("DNS:kubernetes", "IP:10.96.0.1")),
+    Identity(file="admin", user="admin", group="system:masters"),
+)
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cluster") / "pki"
-    identities = (
-        Identity(file="apiserver", user="kube-apiserver", alternative_names=("DNS:kubernetes", "IP:10.96.0.1")),
-        Identity(file="admin", user="admin", group="system:masters"),
-    )
-    make_certificates(folder, identities)
+    make_certificates(folder, IDENTITIES)
     return folder
 
 
@@ -88,8 +90,16 @@ def test_certificates_say_who_someone_is_and_where_a_server_is(pki: Path) -> Non
 
 def test_certificates_are_made_once(pki: Path) -> None:
     before = (pki / "ca.crt").read_bytes()
-    make_certificates(pki, ())
+    make_certificates(pki, IDENTITIES)
     assert (pki / "ca.crt").read_bytes() == before
+
+
+def test_certificates_are_made_anew_for_others(tmp_path: Path) -> None:
+    make_certificates(tmp_path / "pki", IDENTITIES[:1])
+    before = (tmp_path / "pki" / "ca.crt").read_bytes()
+    make_certificates(tmp_path / "pki", IDENTITIES)
+    assert (tmp_path / "pki" / "ca.crt").read_bytes() != before
+    assert (tmp_path / "pki" / "admin.crt").exists()
 
 
 def test_a_kubeconfig_holds_all_that_is_needed(pki: Path) -> None:
