@@ -54,8 +54,9 @@ def _objects(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
 
 _KINDS: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "boolean": lambda _: st.booleans(),
+    "number": lambda schema: st.floats(schema["minimum"], schema["maximum"]),
     "integer": lambda schema: st.integers(schema.get("minimum", -1), schema.get("maximum", 2**31)),
     "string": _texts,
-    "array": lambda schema: st.lists(valid_values(schema["items"]), max_size=5),
+    "array": lambda schema: st.lists(valid_values(schema["items"]), min_size=schema.get("minItems", 0), max_size=5),
     "object": _objects,
 }

@@ -48,6 +48,32 @@ def _memory_in_bytes(amounts: str) -> Rule:
     )
 
 
+def _uri_rules(at: str) -> tuple[Rule, ...]:
+    return (
+        Rule(
+            at=at,
+            rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
+            message="must be configmap://<name>/<key>",
+        ),
+        Rule(
+            at=at,
+            rule="!self.startsWith('pvc://')"
+            " || (self.matches('^pvc://[a-z0-9][-a-z0-9.]*/[^/]') && !self.matches('/[.][.](/|$)'))",
+            message="must be pvc://<claim>/<path>, without '..' in the path",
+        ),
+        Rule(
+            at=at,
+            rule="self.matches('^(pvc|configmap)://') || self.matches('^[a-z0-9]+://[^/]+/[^/]')",
+            message="must have a path after the bucket or host, such as s3://models/churn/3/model.onnx",
+        ),
+        Rule(
+            at=at,
+            rule="!self.matches('^[a-z0-9]+://[^/]*@')",
+            message="must not hold credentials: put them into a Secret and name it in spec.model.credentialsSecretRef",
+        ),
+    )
+
+
 RULES = (
     Rule(
         at="",
@@ -62,27 +88,8 @@ RULES = (
         message="must not end in -router or -r<number>, as the router and the revisions of other endpoints do",
         field=".metadata.name",
     ),
-    Rule(
-        at="spec.model.uri",
-        rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
-        message="must be configmap://<name>/<key>",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="!self.startsWith('pvc://')"
-        " || (self.matches('^pvc://[a-z0-9][-a-z0-9.]*/[^/]') && !self.matches('/[.][.](/|$)'))",
-        message="must be pvc://<claim>/<path>, without '..' in the path",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="self.matches('^(pvc|configmap)://') || self.matches('^[a-z0-9]+://[^/]+/[^/]')",
-        message="must have a path after the bucket or host, such as s3://models/churn/3/model.onnx",
-    ),
-    Rule(
-        at="spec.model.uri",
-        rule="!self.matches('^[a-z0-9]+://[^/]*@')",
-        message="must not hold credentials: put them into a Secret and name it in spec.model.credentialsSecretRef",
-    ),
+    *_uri_rules("spec.model.uri"),
+    *_uri_rules("spec.model.goldenExamples.uri"),
     Rule(
         at="spec.model",
         rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",

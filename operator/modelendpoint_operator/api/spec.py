@@ -38,12 +38,25 @@ class SecretReference(ApiModel):
     """Name of the Secret."""
 
 
+Uri = Annotated[str, Field(pattern=r"^(s3|gs|az|https|hf|oci|pvc|configmap)://[!-~]+$", min_length=1, max_length=2048)]
+Tolerance = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
+
+
+class GoldenExamples(ApiModel):
+    """Requests with the answers that the model must give before it gets any traffic."""
+
+    uri: Uri
+    """Where the examples are, as in spec.model.uri: a JSON file {"examples": [{"inputs": ..., "outputs": ...}]}."""
+    absolute_tolerance: Tolerance | None = None
+    """Largest difference of a number from the one in the example. Without it 0.00001."""
+    relative_tolerance: Tolerance | None = None
+    """Largest difference as a share of the number in the example. Without it 0.0001."""
+
+
 class Model(ApiModel):
     """The model artifact."""
 
-    uri: Annotated[
-        str, Field(pattern=r"^(s3|gs|az|https|hf|oci|pvc|configmap)://[!-~]+$", min_length=1, max_length=2048)
-    ]
+    uri: Uri
     """Where the artifact is: s3://bucket/key, gs://bucket/key, az://container/key, https://host/path,
     hf://org/repo[@revision]/path, oci://registry/repository:tag, pvc://claim/path or configmap://name/key."""
     version: Annotated[str, Field(min_length=1, max_length=63)] | None = None
@@ -55,6 +68,30 @@ class Model(ApiModel):
     """Secret with the credentials of the store, one key each (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
     AWS_ENDPOINT_URL, AWS_REGION, ...). It is mounted in the server's pods only. Whoever names it here must be
     allowed to get it."""
+    golden_examples: GoldenExamples | None = None
+    """Examples that the model must reproduce; a pod whose model does not gets no traffic."""
+
+
+class Batching(ApiModel):
+    """Gathering the rows of several requests into one run of the model."""
+
+    max_size: Annotated[int, Field(ge=0, le=4096, strict=True)]
+    """Most rows of one run. 0 lets the server measure at its start whether gathering helps, and how far."""
+    max_delay_milliseconds: Annotated[int, Field(ge=0, le=1000, strict=True)] | None = None
+    """Longest wait for more rows before a run begins. Without it 2."""
+
+
+class Limits(ApiModel):
+    """What one server pod takes on; more is refused with 413, 400 or 503."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1073741824, strict=True)] | None = None
+    """Largest body of a request, as sent and unpacked. Without it 33554432 (32 MiB)."""
+    max_rows: Annotated[int, Field(ge=1, le=10000000, strict=True)] | None = None
+    """Most rows in one request. Without it 100000."""
+    max_concurrency: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
+    """Most predictions that run at the same time. Without it as many as the pod has cores, but at least 2."""
+    max_waiting: Annotated[int, Field(ge=1, le=65536, strict=True)] | None = None
+    """Most requests that wait for their turn before new ones are answered 503 with Retry-After."""
 
 
 class ResourceAmounts(ApiModel):
@@ -82,6 +119,18 @@ class Server(ApiModel):
         requests=ResourceAmounts(cpu="100m", memory="256Mi"), limits=ResourceAmounts(memory="1Gi")
     )
     """Compute resources of each pod."""
+    batching: Batching | None = None
+    """Gather rows of several requests into one run. Off without it, which is best on CPUs for most models."""
+    limits: Limits | None = None
+    """What each pod takes on."""
+    execution_providers: (
+        Annotated[
+            list[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+ExecutionProvider$", max_length=64)]],
+            Field(min_length=1, max_length=8),
+        ]
+        | None
+    ) = None
+    """ONNX Runtime's execution providers in order of preference. Without them CPUExecutionProvider."""
 
 
 class Strategy(StrEnum):

@@ -158,7 +158,8 @@ def _container(
 
 def _environment(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, str]:
     model = record.template.model
-    return {
+    chosen = {name: value for name, value in _choices(record).items() if value is not None}
+    return chosen | {
         names.ENV_NAME: endpoint.name,
         names.ENV_NAMESPACE: endpoint.namespace,
         names.ENV_REVISION: str(record.number),
@@ -174,6 +175,29 @@ def _environment(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, s
         "HOME": names.MODEL_DIR,
         "TMPDIR": names.MODEL_DIR,
     }
+
+
+def _choices(record: RevisionRecord) -> dict[str, str | None]:
+    """Say what the author chose; the server knows what holds for the rest."""
+    golden, server = record.template.model.golden_examples, record.template.server
+    batching, limits = server.batching, server.limits
+    providers = server.execution_providers
+    return {
+        names.ENV_GOLDEN_EXAMPLES: golden.uri if golden else None,
+        names.ENV_GOLDEN_ABSOLUTE: _text(golden.absolute_tolerance) if golden else None,
+        names.ENV_GOLDEN_RELATIVE: _text(golden.relative_tolerance) if golden else None,
+        names.ENV_EXECUTION_PROVIDERS: ",".join(providers) if providers else None,
+        names.ENV_BATCH_SIZE: _text(batching.max_size) if batching else None,
+        names.ENV_BATCH_DELAY: _text(batching.max_delay_milliseconds) if batching else None,
+        names.ENV_MAX_BODY: _text(limits.max_body_bytes) if limits else None,
+        names.ENV_MAX_ROWS: _text(limits.max_rows) if limits else None,
+        names.ENV_MAX_CONCURRENCY: _text(limits.max_concurrency) if limits else None,
+        names.ENV_MAX_WAITING: _text(limits.max_waiting) if limits else None,
+    }
+
+
+def _text(number: float | None) -> str | None:
+    return None if number is None else repr(number)
 
 
 def _resources(record: RevisionRecord) -> dict[str, Any]:
@@ -201,18 +225,25 @@ def _volumes(endpoint: ModelEndpoint, record: RevisionRecord) -> list[dict[str, 
     if credentials is not None:
         source = {"secret": {"secretName": credentials.name, "optional": True}}
         volumes.append(_volume("credentials", names.CREDENTIALS_DIR, source))
-    return volumes + _model_volume(record.template.model)
+    return volumes + _model_volumes(record.template.model)
 
 
-def _model_volume(model: Model) -> list[dict[str, Any]]:
-    scheme, _, rest = model.uri.partition("://")
+def _model_volumes(model: Model) -> list[dict[str, Any]]:
+    """Mount what the model and its golden examples are in, once each."""
+    golden = _mounted("golden-examples", model.golden_examples.uri) if model.golden_examples else None
+    found = [volume for volume in (_mounted("model", model.uri), golden) if volume]
+    return list({volume["mount"]["mountPath"]: volume for volume in reversed(found)}.values())[::-1]
+
+
+def _mounted(name: str, uri: str) -> dict[str, Any] | None:
+    scheme, _, rest = uri.partition("://")
     holder = rest.partition("/")[0]
     if scheme == "pvc":
         source = {"persistentVolumeClaim": {"claimName": holder, "readOnly": True}}
-        return [_volume("model", f"{names.PVC_DIR}/{holder}", source)]
+        return _volume(name, f"{names.PVC_DIR}/{holder}", source)
     if scheme == "configmap":
-        return [_volume("model", f"{names.CONFIGMAP_DIR}/{holder}", {"configMap": {"name": holder, "optional": True}})]
-    return []
+        return _volume(name, f"{names.CONFIGMAP_DIR}/{holder}", {"configMap": {"name": holder, "optional": True}})
+    return None
 
 
 def _volume(name: str, path: str, source: dict[str, Any], *, read_only: bool = True) -> dict[str, Any]:
