@@ -174,8 +174,8 @@ def abort(world: World) -> None:
 
 
 def change_in_mid_rollout(world: World) -> None:
-    world.use_model("3")
-    world.settle(turns=40)
+    world.edit(model=model_of("3"), rollout={"strategy": "Replace"})
+    world.settle(turns=25)
 
 
 def suspend_and_resume(world: World) -> None:

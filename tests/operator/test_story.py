@@ -4,6 +4,7 @@ The invariants of ``support/invariants.py`` are checked after every write and tu
 """
 
 import json
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -574,7 +575,7 @@ def test_a_candidate_that_does_not_get_ready_in_time_is_stalled() -> None:
     world = a_serving_world()
     world.use_model("2")
     world.broken["2"] = world.broken[BROKEN].__class__(state="Downloading")
-    world.settle(turns=700)
+    world.settle(turns=70, turn=timedelta(seconds=10))
 
     stalled = world.condition("Stalled")
     assert stalled and stalled["reason"] == "ProgressDeadlineExceeded"
@@ -680,7 +681,7 @@ def test_nothing_is_scaled_down_before_every_router_has_let_go() -> None:
     last = world.serving_routers()[-1]
     world.frozen_routers = {last.name}
     world.annotate(abort="2")
-    world.settle(turns=100)
+    world.settle(turns=55)
     assert last.weights == {2: 20, 1: 80}
     assert world.ready_pods(2) == 1
 
