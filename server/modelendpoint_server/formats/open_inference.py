@@ -199,7 +199,7 @@ def _from_bytes(raw: memoryview, shape: list[int], spec: TensorSpec) -> Tensor:
     if spec.datatype == "BF16":
         return from_bfloat16(np.frombuffer(raw, dtype="<u2")).reshape(shape)
     tensor = np.frombuffer(raw, dtype=spec.dtype.newbyteorder("<"))
-    if spec.datatype == "BOOL" and len(raw) and int(tensor.view(np.uint8).max()) > 1:
+    if spec.datatype == "BOOL" and np.any(tensor.view(np.uint8) > 1):
         raise InvalidRequest(f"Input {spec.name!r} has bytes other than 0 and 1 as BOOL.", field=spec.name)
     return tensor.reshape(shape)
 
