@@ -18,7 +18,11 @@ NODE = {
 }
 """What a node needs: a file, and the package that has it."""
 
-BUILD = {"/usr/bin/buildah": "buildah", "/usr/sbin/debootstrap": "debootstrap"}
+BUILD = {
+    "/usr/bin/buildah": "buildah",
+    "/usr/lib/podman/netavark": "netavark",  # newer versions of buildah don't start without it
+    "/usr/sbin/debootstrap": "debootstrap",
+}
 """What building images needs where there is no Docker."""
 
 CERTIFICATES = {"/etc/ssl/certs/ca-certificates.crt": "ca-certificates"}
