@@ -41,6 +41,7 @@ def a_plan(namespace: str, name: str, **changes: object) -> LoadPlan:
         "oracle": {model.sha256: model.expected(ROWS) for model in (SCORING, CHANGED)},
         "rate": 50,
         "duration_seconds": 300,
+        "timeout_seconds": 15,
     }
     return LoadPlan(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -69,6 +70,7 @@ def test_the_quickstart_serves_a_model_from_a_store(cluster: Cluster, namespace:
         oracle={version.sha256: models.run_onnx(version.onnx, held_out.rows) for version in (first, second)},
         rate=50,
         duration_seconds=300,
+        timeout_seconds=15,
     )
     with under_load(cluster.kubectl, plan, namespace=namespace) as run:
         apply_example(cluster, namespace, "01-quickstart", **{"wine/1/": "wine/2/", '"1"': '"2"'})

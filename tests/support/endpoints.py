@@ -18,7 +18,7 @@ SECOND = linear_model([-1.0, 0.25, 3.0], intercept=-2.0)
 THIRD = linear_model([2.0, 2.0, -0.5], intercept=0.5)
 MODELS = {"1": FIRST, "2": SECOND, "3": THIRD}
 ROWS = some_rows(50, features=3)
-RESOURCES = {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
+RESOURCES = {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
 KINDS = "deployment,service,configmap,controllerrevision,pod"
 
 
@@ -116,6 +116,7 @@ class Endpoint:
             rate=rate,
             count=count,
             duration_seconds=seconds,
+            timeout_seconds=15,  # A lost request is still found, and a busy machine does not look like one.
         )
 
     def events(self) -> list[str]:
