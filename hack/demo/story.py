@@ -266,6 +266,7 @@ class Story:
             rate=rate,
             count=count,
             duration_seconds=LONGEST_SECONDS,
+            timeout_seconds=15,  # Lost requests are still found, and a busy machine does not look like one.
         )
 
     def _wait_until_ready(self) -> None:
