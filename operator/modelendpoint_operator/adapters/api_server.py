@@ -60,6 +60,8 @@ def connect() -> ApiClient:
         load_kube_config()  # type: ignore[no-untyped-call]
     configuration = Configuration.get_default_copy()
     configuration.connection_pool_maxsize = CONNECTIONS
+    # The queue tries again; here it would only hold a worker, for several times the timeout.
+    configuration.retries = False
     return ApiClient(configuration)
 
 
