@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -39,10 +40,30 @@ def load_worker(settings: Settings) -> "WSGIApplication":
     cap_memory(memory - settings.memory_reserve_bytes)
     port = PortProbe(settings.host, settings.port)
     service = build_service(settings, cores=usable_cores(), memory=memory, is_listening=port.is_open)
-    signal.signal(signal.SIGUSR1, lambda signum, frame: service.lifecycle.drain())
+    _drain_on_signal(service.lifecycle)
     service.lifecycle.start()
     serve_management(create_management_app(service), host=settings.host, port=settings.management_port)
     return create_app(service)
+
+
+def _drain_on_signal(lifecycle: Lifecycle) -> None:
+    """Drain on SIGUSR1, whichever thread the kernel hands it to.
+
+    The main thread sleeps in a lock, and Python runs handlers in the main thread only: a signal that another thread gets
+    would wait until it wakes up. What is written to the wake-up socket is read at once.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.signal(signal.SIGUSR1, lambda signum, frame: None)
+    signal.set_wakeup_fd(writer.fileno())
+
+    def watch() -> None:
+        # The thread keeps both ends open.
+        while (number := reader.recv(1)) and writer.fileno() >= 0:
+            if number[0] == signal.SIGUSR1:
+                lifecycle.drain()
+
+    threading.Thread(target=watch, name="signals", daemon=True).start()
 
 
 def build_service(
