@@ -5,6 +5,7 @@ is kept in the cache folder; the storage of other people's buildah or podman is 
 """
 
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ PATHS_WITHOUT_USE = (
     "var/cache/apt",
     "var/lib/apt",
 )
+ENOUGH = 32768
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SLIM = "".join(f"path-exclude /usr/share/{name}/*\n" for name in ("doc", "man", "info", "locale", "lintian"))
 
@@ -59,6 +61,8 @@ class Buildah:
     def build(self, target: str, reference: str, options: Sequence[str]) -> None:
         """Build one target of the Dockerfile."""
         command = [*self._command, "build", "--isolation=chroot", "--pull-never", "--layers", "--format=oci"]
+        for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+            command.append(f"--ulimit={name}={_limit(kind)}:{_limit(kind)}")
         options = [f"--target={target}", f"--tag={reference}", *options, str(REPOSITORY)]
         run_long([*command, *options], environment=self._environment)
 
@@ -71,6 +75,12 @@ class Buildah:
 
     def _run(self, *arguments: str) -> str:
         return run([*self._command, *arguments], environment=self._environment)
+
+
+def _limit(kind: int) -> int:
+    """Choose a limit that needs no right to raise one: newer versions of buildah try to, and root may lack it."""
+    allowed = resource.getrlimit(kind)[1]
+    return ENOUGH if allowed == resource.RLIM_INFINITY else min(allowed, ENOUGH)
 
 
 def _debootstrap(root: Path) -> None:

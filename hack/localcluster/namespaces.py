@@ -61,4 +61,4 @@ def enter_network(process: Process) -> list[str]:
 
 def enter_node(process: Process) -> list[str]:
     """Return the words before a command that make it run as a process of the node."""
-    return ["nsenter", f"--target={process.pid}", *("--pid", "--mount", "--net", "--uts", "--ipc")]
+    return ["nsenter", f"--target={process.pid}", *("--pid", "--mount", "--root", "--net", "--uts", "--ipc")]
