@@ -53,7 +53,9 @@ class LoadRun:
         self.delete()
         manifests = build_manifests(self._plan, namespace=self._namespace, name=self.name, image=self._image)
         self._run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(manifests))
-        self._run("wait", f"pod/{self.name}", "--for=condition=Ready", "--timeout=60s")
+        # Not for Ready: the rig of a short plan has ended before anybody sees it so.
+        has_started = "--for=jsonpath={.status.containerStatuses[0].containerID}"
+        self._run("wait", f"pod/{self.name}", has_started, "--timeout=60s")
         return self
 
     def progress(self) -> dict[str, Any]:
