@@ -30,9 +30,8 @@ RIGHTS = (
     Right(group="apps", resource="controllerrevisions", verbs=OWN),
     Right(group="", resource="services", verbs=OWN),
     Right(group="", resource="configmaps", verbs=OWN),
-    Right(group="", resource="pods", verbs=(*READ, "patch")),
-    Right(group="discovery.k8s.io", resource="endpointslices", verbs=READ),
-    Right(group="events.k8s.io", resource="events", verbs=("create", "patch")),
+    Right(group="", resource="pods", verbs=("list", "watch", "patch")),
+    Right(group="events.k8s.io", resource="events", verbs=("create",)),
 )
 """Rights in every namespace that the operator works in."""
 
