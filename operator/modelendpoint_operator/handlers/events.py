@@ -6,19 +6,12 @@ from typing import Any
 import kopf
 
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.api_server import CHILDREN, PODS
 from modelendpoint_operator.watchdog import Watchdog
 from modelendpoint_operator.workqueue import WorkQueue
 
 Key = tuple[str, str]
 """Namespace and name of an endpoint."""
-
-CHILDREN = (
-    ("apps", "v1", "deployments"),
-    ("apps", "v1", "controllerrevisions"),
-    ("", "v1", "services"),
-    ("", "v1", "configmaps"),
-    ("", "v1", "pods"),
-)
 
 
 def build_registry(queue: WorkQueue[Key], watchdog: Watchdog) -> kopf.OperatorRegistry:
@@ -44,9 +37,9 @@ def build_registry(queue: WorkQueue[Key], watchdog: Watchdog) -> kopf.OperatorRe
     kopf.on.login(registry=registry)(kopf.login_via_client)
     kopf.on.startup(registry=registry)(configure)
     kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(on_endpoint)
-    for group, version, plural in CHILDREN:
+    for resource in (*CHILDREN, PODS):
         labels = {names.LABEL_MANAGED_BY: names.FIELD_MANAGER}
-        kopf.on.event(group, version, plural, labels=labels, registry=registry)(on_child)
+        kopf.on.event(resource.api_version, resource.plural, labels=labels, registry=registry)(on_child)
     return registry
 
 
