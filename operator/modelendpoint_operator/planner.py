@@ -22,6 +22,7 @@ from modelendpoint_operator.manifests.envoy import build_documents, config_versi
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
 from modelendpoint_operator.manifests.router import build_router
+from modelendpoint_operator.manifests.xds import Document
 from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
 from modelendpoint_operator.rollout.machine import (
@@ -58,11 +59,10 @@ class Outline:
     records: Mapping[int, RevisionRecord]
     target: int
     course: Course
-    legs: tuple[Leg, ...]
     replicas: Mapping[int, int]
     """Pods of stable and candidate."""
-    clusters: tuple[int, ...]
-    """Revisions that the routers shall know the hosts of."""
+    documents: Mapping[str, Document]
+    """The routers' files."""
     routes: RoutesStatus
     leaving: frozenset[int]
     """Revisions whose pods are not needed any more and can't get a request."""
@@ -104,8 +104,8 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
     situation = Situation(endpoint=endpoint, seen=seen, records=records, target=target.number, now=now)
     course = advance(situation)
     legs = wanted_legs(course, situation)
-    clusters = _clusters(seen, legs)
-    routes = _routes(endpoint, seen, legs, clusters, now=now)
+    documents = build_documents(endpoint, legs, _clusters(seen, legs), domain=settings.cluster_domain)
+    routes = _routes(endpoint, seen, version=route_version(documents[names.ROUTES_FILE]), now=now)
     return Outline(
         endpoint=endpoint,
         seen=seen,
@@ -114,9 +114,8 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
         records=records,
         target=target.number,
         course=course,
-        legs=legs,
         replicas=_safe_replicas(wanted_replicas(course, situation), seen),
-        clusters=clusters,
+        documents=documents,
         routes=routes,
         leaving=_leaving(course, seen, routes, settings, now=now),
         wake=time_to_wake(course, situation),
@@ -162,10 +161,7 @@ def _clusters(seen: Observation, legs: tuple[Leg, ...]) -> tuple[int, ...]:
     return tuple(sorted(ready | staying | before | {leg.revision for leg in legs}))
 
 
-def _routes(
-    endpoint: ModelEndpoint, seen: Observation, legs: tuple[Leg, ...], clusters: tuple[int, ...], *, now: datetime
-) -> RoutesStatus:
-    version = route_version(build_documents(endpoint, legs, clusters)[names.ROUTES_FILE])
+def _routes(endpoint: ModelEndpoint, seen: Observation, *, version: str, now: datetime) -> RoutesStatus:
     if seen.live_legs is None or seen.routes is None or seen.routes.version != version:
         return RoutesStatus(version=version)
     before = endpoint.status.routes
@@ -190,10 +186,10 @@ def _may_have_traffic(seen: Observation) -> frozenset[int]:
 def _leaving(
     course: Course, seen: Observation, routes: RoutesStatus, settings: Settings, *, now: datetime
 ) -> frozenset[int]:
+    # Once the wanted routes are live, only stable and candidate get requests; before, anything may.
     if routes.live_since is None or now < routes.live_since + settings.drain:
         return frozenset()
-    needed = {course.stable, course.candidate}
-    return seen.populated() - needed - _may_have_traffic(seen)
+    return seen.populated() - {course.stable, course.candidate}
 
 
 def _manifests(outline: Outline) -> list[dict[str, Any]]:
@@ -209,7 +205,7 @@ def _manifests(outline: Outline) -> list[dict[str, Any]]:
             image_pull_policy=settings.image_pull_policy,
             drain_seconds=settings.drain_seconds,
         )
-    manifests += build_router(endpoint, outline.legs, outline.clusters, settings=settings)
+    manifests += build_router(endpoint, outline.documents, settings=settings)
     return [with_applied_hash(manifest) for manifest in manifests]
 
 
@@ -230,9 +226,7 @@ def _changes(manifests: list[dict[str, Any]], seen: Observation) -> list[Apply]:
 
 def _pokes(outline: Outline) -> list[Poke]:
     """Poke the router pods that do not use the written configuration yet, again and again until they do."""
-    documents = build_documents(
-        outline.endpoint, outline.legs, outline.clusters, domain=outline.settings.cluster_domain
-    )
+    documents = outline.documents
     wanted = [
         documents[file]["version_info"] for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
     ]

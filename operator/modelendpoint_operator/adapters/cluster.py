@@ -110,7 +110,7 @@ class KubernetesCluster:
         self._api.apply(resource, {**write.manifest, "metadata": {**metadata, "uid": write.uid}})
 
     def _tell(self, endpoint: ModelEndpoint, note: EventNote, *, now: datetime) -> None:
-        """Write an Event. The same note again only counts up, so that a crash between two writes tells nothing twice."""
+        """Write an Event. The same note again is the same Event: after a crash between two writes nothing is told twice."""
         told = "/".join([endpoint.uid, str(endpoint.generation), note.reason, note.message])
         event = {
             "apiVersion": EVENTS.api_version,

@@ -74,7 +74,11 @@ def build_documents(
     *,
     domain: str = names.CLUSTER_DOMAIN,
 ) -> dict[str, Document]:
-    """Build all files of the router's ConfigMap."""
+    """Build all files of the router's ConfigMap.
+
+    A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
+    the write after the one that takes its last leg: Envoy takes up the two files one after the other.
+    """
     return {
         names.BOOTSTRAP_FILE: build_bootstrap(endpoint),
         names.LISTENERS_FILE: build_listeners(),

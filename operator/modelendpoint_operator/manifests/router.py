@@ -3,15 +3,14 @@
 Choosing weights must not be here, and no weight may get into the Deployment: only a ConfigMap's change moves traffic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.manifests.envoy import build_documents, render
+from modelendpoint_operator.manifests.envoy import render
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
 from modelendpoint_operator.manifests.xds import Document, content_hash
-from modelendpoint_operator.observation import Leg
 from modelendpoint_operator.settings import Settings
 
 USER = 65532
@@ -43,14 +42,9 @@ After that time nothing new comes, and it waits for the requests that still run.
 
 
 def build_router(
-    endpoint: ModelEndpoint, legs: Sequence[Leg], cluster_revisions: Sequence[int], *, settings: Settings
+    endpoint: ModelEndpoint, documents: Mapping[str, Document], *, settings: Settings
 ) -> list[dict[str, Any]]:
-    """Build the router's objects, in the order in which they must be applied.
-
-    A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
-    the write after the one that takes its last leg: Envoy takes up the two files one after the other.
-    """
-    documents = build_documents(endpoint, legs, cluster_revisions, domain=settings.cluster_domain)
+    """Build the router's objects around Envoy's documents, in the order in which they must be applied."""
     container = _container(settings=settings)
     return [
         _config_map(endpoint, documents),
@@ -72,7 +66,7 @@ def drain_command(*, drain_seconds: int, admin_port: int = names.ROUTER_ADMIN_PO
     return ["bash", "-c", "\n".join([*assignments, DRAIN_SCRIPT])]
 
 
-def _config_map(endpoint: ModelEndpoint, documents: dict[str, Document]) -> dict[str, Any]:
+def _config_map(endpoint: ModelEndpoint, documents: Mapping[str, Document]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

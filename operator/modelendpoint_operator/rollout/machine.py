@@ -128,16 +128,18 @@ def time_to_wake(course: Course, situation: Situation) -> timedelta | None:
 
 def _remember(situation: Situation) -> Course:
     """Read the status. A revision whose record and Deployment somebody deleted is gone, whatever the status says."""
-    endpoint, records = situation.endpoint, situation.records
-    status = endpoint.status
-    known = {part.revision for part in (status.stable, status.candidate) if part and part.revision in records}
+    status = situation.endpoint.status
+    stable, candidate = (
+        part.revision if part and part.revision in situation.records else None
+        for part in (status.stable, status.candidate)
+    )
     return Course(
-        stable=status.stable.revision if status.stable and status.stable.revision in known else None,
-        candidate=status.candidate.revision if status.candidate and status.candidate.revision in known else None,
-        rollout=status.rollout if status.candidate and status.candidate.revision in known else None,
+        stable=stable,
+        candidate=candidate,
+        rollout=status.rollout if candidate is not None else None,
         rejected=tuple(status.rejected),
         history=tuple(status.history),
-        handled=still_given(endpoint.annotations, status.handled_annotations),
+        handled=still_given(situation.endpoint.annotations, status.handled_annotations),
     )
 
 

@@ -11,6 +11,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
 from modelendpoint_operator.adapters.reduction import parse_report, reduce_observation, serves
 from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.observation import Leg, Observation, PodReport
 from modelendpoint_operator.settings import Settings
@@ -227,7 +228,7 @@ def router_config(*shares: tuple[int, int]) -> dict[str, Any]:
     }
     legs = [Leg(revision=revision, weight=weight) for revision, weight in shares]
     endpoint = ModelEndpoint.from_body(body)
-    return build_router(endpoint, legs, (7, 8), settings=Settings())[0]
+    return build_router(endpoint, build_documents(endpoint, legs, (7, 8)), settings=Settings())[0]
 
 
 def test_the_written_routes_are_read_as_they_were_written() -> None:

@@ -28,7 +28,8 @@ def router_of(
     image: str = "registry.test/router:1",
 ) -> dict[str, dict[str, Any]]:
     legs = [Leg(revision=revision, weight=weight) for revision, weight in shares]
-    manifests = build_router(endpoint, legs, clusters, settings=Settings(router_image=image))
+    documents = build_documents(endpoint, legs, clusters)
+    manifests = build_router(endpoint, documents, settings=Settings(router_image=image))
     assert [manifest["kind"] for manifest in manifests] == ["ConfigMap", "Deployment", "Service"]
     return {manifest["kind"]: manifest for manifest in manifests}
 
