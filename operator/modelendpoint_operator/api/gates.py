@@ -1,0 +1,114 @@
+"""The gates of ``spec.rollout.gates``: what a candidate must not do worse than the stable revision.
+
+How they are judged stands in ``rollout/gates``; a new kind of gate is a class here, a module there, and their tests.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from modelendpoint_operator.api.base import ApiModel
+
+GateName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
+Interval = Annotated[int, Field(ge=1, le=3600, strict=True)]
+
+
+class ErrorRateGate(ApiModel):
+    """Compare the shares of failed requests, as the routers count them."""
+
+    max_increase_percent: Annotated[float, Field(gt=0, le=100)] = 2
+    """By how many percentage points the candidate's share of failed requests may be above the stable revision's.
+    Smaller ones take more requests to be sure of."""
+    count_client_errors: Annotated[bool, Field(strict=True)] = True
+    """Count 4xx answers as failed too. Both revisions get the same mix of requests, so a difference is the model's:
+    mostly a changed signature."""
+
+
+class LatencyGate(ApiModel):
+    """Compare a percentile of the time that the model servers take, as the routers measure it."""
+
+    percentile: Annotated[float, Field(ge=1, le=99.9)] = 95
+    """The percentile that is compared."""
+    max_increase_percent: Annotated[float, Field(ge=0, le=10000)] = 20
+    """By how many percent the candidate's may be above the stable revision's ..."""
+    max_increase_milliseconds: Annotated[int, Field(ge=0, le=600000, strict=True)] = 10
+    """... or by how many milliseconds: whatever allows more. Routers measure whole milliseconds."""
+
+
+class PrometheusGate(ApiModel):
+    """Ask Prometheus a question whose answer must stay within limits."""
+
+    name: GateName
+    """Name of the gate."""
+    query: Annotated[str, Field(min_length=1, max_length=4096)]
+    """PromQL with one number as its result. $(NAMESPACE), $(ENDPOINT), $(CANDIDATE) and $(STABLE) stand for the names
+    and the numbers of the revisions."""
+    address: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2048)] | None = None
+    """Where Prometheus is. Without it the one of the installation (the chart's prometheus.address)."""
+    min: float | None = None
+    """Smallest result that is right."""
+    max: float | None = None
+    """Largest result that is right."""
+    interval_seconds: Interval = 15
+    """Seconds between two measurements."""
+    failure_threshold: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    """Wrong results in a row that fail the gate."""
+
+
+class HttpGate(ApiModel):
+    """Ask over HTTP: the candidate itself before it gets traffic, or a service of your own that judges it."""
+
+    name: GateName
+    """Name of the gate."""
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] | None = None
+    """Path that is asked at a pod of the candidate. Either this or url."""
+    url: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2048)] | None = None
+    """Address of a service that judges the candidate: in the endpoint's namespace, or allowed by the installation
+    (the chart's gates.allowedHosts). $(NAMESPACE), $(ENDPOINT), $(CANDIDATE) and $(STABLE) as in a query.
+    200 is a pass, 202 means that it can't tell yet, anything else a failed measurement."""
+    body: Annotated[str, Field(max_length=16384)] | None = None
+    """Body of a POST, sent as application/json. Without it the request is a GET."""
+    interval_seconds: Interval = 10
+    """Seconds between two measurements."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=30, strict=True)] = 5
+    """Longest time an answer may take."""
+    failure_threshold: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    """Failed measurements in a row that fail the gate."""
+
+
+class InsufficientDataAction(StrEnum):
+    """What happens when a gate still can't tell at its deadline."""
+
+    CONTINUE = "Continue"
+    PAUSE = "Pause"
+    ROLLBACK = "Rollback"
+
+
+class InsufficientData(ApiModel):
+    """What to do when a gate can't tell, mostly because there is too little traffic."""
+
+    after_seconds: Annotated[int, Field(ge=0, le=604800, strict=True)] = 3600
+    """Seconds to wait for more data beyond a step's holdSeconds."""
+    action: InsufficientDataAction = InsufficientDataAction.PAUSE
+    """Continue goes to the next step all the same, Pause waits for a person, Rollback goes back."""
+
+
+class Gates(ApiModel):
+    """What the candidate is measured by, in every step and while spec.rollout.bakeSeconds run."""
+
+    error_rate: ErrorRateGate | None = None
+    """Compare failed requests."""
+    latency: LatencyGate | None = None
+    """Compare response times."""
+    prometheus: Annotated[list[PrometheusGate], Field(max_length=10)] = []
+    """Questions to Prometheus."""
+    http: Annotated[list[HttpGate], Field(max_length=10)] = []
+    """HTTP checks. Those with a path must pass before the candidate gets any traffic, on the first deployment too."""
+    minimum_requests: Annotated[int, Field(ge=1, le=1000000, strict=True)] = 50
+    """Requests that the candidate must have answered in a step before a comparison can pass."""
+    confidence_percent: Annotated[float, Field(ge=50, le=99.99)] = 95
+    """How sure a comparison must be: a candidate that is no worse is failed in at most 100 minus this percent of the
+    rollouts, all comparisons, steps and looks together."""
+    insufficient_data: InsufficientData = InsufficientData()
+    """What to do when a gate can't tell."""

@@ -1,0 +1,1 @@
+"""Gates: one module each, a pure function from what was counted to a finding."""
