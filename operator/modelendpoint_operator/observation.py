@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelendpoint_operator import names
+from modelendpoint_operator.api.gates import HttpGate, PrometheusGate
 from modelendpoint_operator.api.revision import RevisionTemplate
 
 
@@ -95,6 +96,27 @@ class RoutesSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check:
+    """A question of a Prometheus or HTTP gate that is due."""
+
+    name: str
+    """``prometheus/<name>`` or ``http/<name>``."""
+    gate: PrometheusGate | HttpGate
+    candidate: int
+    stable: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """The answer to a check, as it came; nothing is judged yet."""
+
+    value: float | None = None
+    """Result of the query, or status of the HTTP answer; None when there was none."""
+    message: str = ""
+    """What else was answered, or why there was no answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observation:
     """Everything read in one pass."""
 
@@ -104,6 +126,8 @@ class Observation:
     pods: tuple[PodSeen, ...] = ()
     routers: tuple[RouterSeen, ...] = ()
     routes: RoutesSeen | None = None
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    """Answers to the checks that were due, by the name of their gate."""
 
     @property
     def live_legs(self) -> tuple[Leg, ...] | None:

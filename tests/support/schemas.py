@@ -11,6 +11,8 @@ Schema = dict[str, Any]
 def as_json_schema(schema: Schema) -> Schema:
     """Read a part of the CRD as the API server does: strict about fields, a pattern ends where the text ends."""
     plain = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes-") and key != "default"}
+    if "exclusiveMinimum" in plain:  # in OpenAPI 3.0 it says how the minimum is meant
+        plain["exclusiveMinimum"] = plain.pop("minimum")
     if "pattern" in plain:
         plain["pattern"] = plain["pattern"].removesuffix("$") + r"\Z"  # in Python, `$` matches before a line feed, too
     for keyword in ("items", "additionalProperties"):
@@ -52,11 +54,18 @@ def _objects(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+def _floats(schema: Schema) -> st.SearchStrategy[float]:
+    least = schema.get("minimum", schema.get("exclusiveMinimum", -1e9))
+    return st.floats(least, schema.get("maximum", 1e9), exclude_min="exclusiveMinimum" in schema)
+
+
 _KINDS: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "boolean": lambda _: st.booleans(),
-    "number": lambda schema: st.floats(schema["minimum"], schema["maximum"]),
+    "number": lambda schema: _floats(schema),
     "integer": lambda schema: st.integers(schema.get("minimum", -1), schema.get("maximum", 2**31)),
     "string": _texts,
-    "array": lambda schema: st.lists(valid_values(schema["items"]), min_size=schema.get("minItems", 0), max_size=5),
+    "array": lambda schema: st.lists(
+        valid_values(schema["items"]), min_size=schema.get("minItems", 0), max_size=min(5, schema.get("maxItems", 5))
+    ),
     "object": _objects,
 }

@@ -20,6 +20,8 @@ DESCRIPTION = (
 )
 
 LIST_KEYS = {
+    "spec.rollout.gates.http": "name",
+    "spec.rollout.gates.prometheus": "name",
     "status.conditions": "type",
     "status.history": "revision",
     "status.rejected": "revision",
@@ -136,7 +138,7 @@ def _structural(node: Schema, *, definitions: Mapping[str, Schema]) -> Schema:
     """Turn a part of pydantic's JSON schema into what a CRD may hold: no references, no null, no titles."""
     node = _resolved(node, definitions=definitions)
     schema = {key: node[key] for key in KEPT if key in node}
-    unknown = set(node) - set(KEPT) - DROPPED - {"properties", "items", "additionalProperties"}
+    unknown = set(node) - set(KEPT) - DROPPED - {"properties", "items", "additionalProperties", "exclusiveMinimum"}
     if unknown:
         raise ValueError(f"A CRD can't express {sorted(unknown)}, or nobody has thought about how yet")
     if "description" in schema:
@@ -148,6 +150,8 @@ def _structural(node: Schema, *, definitions: Mapping[str, Schema]) -> Schema:
     for keyword in ("items", "additionalProperties"):
         if node.get(keyword):  # `additionalProperties: false` need not be said: unknown fields are refused anyway
             schema[keyword] = _without_defaults(_structural(node[keyword], definitions=definitions))
+    if "exclusiveMinimum" in node:
+        schema |= {"minimum": node["exclusiveMinimum"], "exclusiveMinimum": True}
     if "x-kubernetes-int-or-string" in schema:
         # Negative numbers have no sign to be refused by, as the pattern is for the texts only.
         schema |= {"anyOf": [{"type": "integer"}, {"type": "string"}], "minimum": 0}

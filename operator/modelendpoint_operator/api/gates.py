@@ -11,13 +11,14 @@ from pydantic import Field
 from modelendpoint_operator.api.base import ApiModel
 
 GateName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
+Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Interval = Annotated[int, Field(ge=1, le=3600, strict=True)]
 
 
 class ErrorRateGate(ApiModel):
     """Compare the shares of failed requests, as the routers count them."""
 
-    max_increase_percent: Annotated[float, Field(gt=0, le=100)] = 2
+    max_increase_percent: Annotated[float, Field(gt=0, le=100, strict=True)] = 2
     """By how many percentage points the candidate's share of failed requests may be above the stable revision's.
     Smaller ones take more requests to be sure of."""
     count_client_errors: Annotated[bool, Field(strict=True)] = True
@@ -28,9 +29,9 @@ class ErrorRateGate(ApiModel):
 class LatencyGate(ApiModel):
     """Compare a percentile of the time that the model servers take, as the routers measure it."""
 
-    percentile: Annotated[float, Field(ge=1, le=99.9)] = 95
+    percentile: Annotated[float, Field(ge=1, le=99.9, strict=True)] = 95
     """The percentile that is compared."""
-    max_increase_percent: Annotated[float, Field(ge=0, le=10000)] = 20
+    max_increase_percent: Annotated[float, Field(ge=0, le=10000, strict=True)] = 20
     """By how many percent the candidate's may be above the stable revision's ..."""
     max_increase_milliseconds: Annotated[int, Field(ge=0, le=600000, strict=True)] = 10
     """... or by how many milliseconds: whatever allows more. Routers measure whole milliseconds."""
@@ -46,9 +47,9 @@ class PrometheusGate(ApiModel):
     and the numbers of the revisions."""
     address: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2048)] | None = None
     """Where Prometheus is. Without it the one of the installation (the chart's prometheus.address)."""
-    min: float | None = None
+    min: Limit | None = None
     """Smallest result that is right."""
-    max: float | None = None
+    max: Limit | None = None
     """Largest result that is right."""
     interval_seconds: Interval = 15
     """Seconds between two measurements."""
@@ -107,7 +108,7 @@ class Gates(ApiModel):
     """HTTP checks. Those with a path must pass before the candidate gets any traffic, on the first deployment too."""
     minimum_requests: Annotated[int, Field(ge=1, le=1000000, strict=True)] = 50
     """Requests that the candidate must have answered in a step before a comparison can pass."""
-    confidence_percent: Annotated[float, Field(ge=50, le=99.99)] = 95
+    confidence_percent: Annotated[float, Field(ge=50, le=99.99, strict=True)] = 95
     """How sure a comparison must be: a candidate that is no worse is failed in at most 100 minus this percent of the
     rollouts, all comparisons, steps and looks together."""
     insufficient_data: InsufficientData = InsufficientData()

@@ -106,10 +106,41 @@ RULES = (
         message="a weight must not be below the weight of the step before it",
         field=".steps",
     ),
+    *(
+        Rule(
+            at=at,
+            rule="!(has(self.pause) && self.pause && has(self.holdSeconds))",
+            message=f"a {what} either holds for holdSeconds or pauses: leave one of the two out",
+            field=".pause",
+        )
+        for at, what in (("spec.rollout.steps.items", "step"), ("spec.rollout.preview", "preview"))
+    ),
     Rule(
-        at="spec.rollout.steps.items",
-        rule="!(has(self.pause) && self.pause && has(self.holdSeconds))",
-        message="a step either holds for holdSeconds or pauses: leave one of the two out",
-        field=".pause",
+        at="spec.rollout",
+        rule="!has(self.preview) || self.strategy == 'BlueGreen'",
+        message="is for the strategy BlueGreen: leave it out, or begin a Canary with a step of weight 0",
+        field=".preview",
+    ),
+    Rule(
+        at="spec.rollout",
+        rule="!has(self.candidateReplicas) || self.strategy == 'Canary'",
+        message="is for the strategy Canary: leave it out, the others start the candidate at full size",
+        field=".candidateReplicas",
+    ),
+    Rule(
+        at="spec.rollout.gates.prometheus.items",
+        rule="has(self.min) || has(self.max)",
+        message="must have min, max or both: without them every result would be right",
+    ),
+    Rule(
+        at="spec.rollout.gates.prometheus.items",
+        rule="!(has(self.min) && has(self.max)) || self.min <= self.max",
+        message="must not be below min",
+        field=".max",
+    ),
+    Rule(
+        at="spec.rollout.gates.http.items",
+        rule="has(self.path) != has(self.url)",
+        message="must have either path, to ask the candidate, or url, to ask a service of your own",
     ),
 )

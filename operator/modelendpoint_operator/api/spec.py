@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from modelendpoint_operator.api.base import ApiModel
+from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
 Weight = Annotated[int, Field(ge=0, le=100, strict=True)]
@@ -137,6 +138,7 @@ class Strategy(StrEnum):
     """How traffic moves to a new revision."""
 
     CANARY = "Canary"
+    BLUE_GREEN = "BlueGreen"
     REPLACE = "Replace"
 
 
@@ -149,21 +151,57 @@ class Step(ApiModel):
     """Seconds to stay at this weight before the next step, counted from the moment the router has taken it up."""
     pause: Annotated[bool, Field(strict=True)] | None = None
     """Stay in this step until a person sets the annotation modelendpoint.dev/promote: "<revision>". A step either
-    holds or pauses; one that does neither ends as soon as the router has taken up its weight."""
+    holds or pauses; one that does neither ends as soon as the router has taken up its weight and the gates allow."""
+
+
+class Preview(ApiModel):
+    """The time before a BlueGreen candidate gets traffic, in which it can be tried at status.candidate.url."""
+
+    hold_seconds: Seconds | None = None
+    """Seconds to wait before all traffic moves to the candidate."""
+    pause: Annotated[bool, Field(strict=True)] | None = None
+    """Wait until a person sets the annotation modelendpoint.dev/promote: "<revision>"."""
+
+
+class OnFailure(StrEnum):
+    """What happens when a gate fails."""
+
+    ROLLBACK = "Rollback"
+    PAUSE = "Pause"
 
 
 class Rollout(ApiModel):
     """How a new revision replaces the one that serves."""
 
     strategy: Strategy = Strategy.CANARY
-    """Canary moves traffic to the candidate step by step. Replace starts the candidate at full size and then
-    moves all traffic to it at once, without steps."""
+    """Canary moves traffic to the candidate step by step. BlueGreen starts the candidate at full size beside the
+    stable revision, moves all traffic at once, and keeps the previous revision running for a while. Replace also moves
+    all traffic at once, and keeps nothing."""
     steps: Annotated[list[Step], Field(max_length=20)] = [
         Step(weight=10, hold_seconds=60),
         Step(weight=50, hold_seconds=60),
     ]
     """The steps of a Canary, with weights that do not fall. After the last one the candidate gets all traffic.
-    Replace leaves them unused."""
+    The other strategies leave them unused."""
+    candidate_replicas: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = None
+    """Number of the candidate's pods in the steps of a Canary. Without it as many as its weight needs."""
+    preview: Preview | None = None
+    """Time to try a BlueGreen candidate before it gets traffic. Without it there is none."""
+    keep_seconds: Seconds = 300
+    """Seconds that BlueGreen keeps the previous revision at full size after the promotion, so that going back takes
+    no time. The other strategies leave it unused."""
+    bake_seconds: Seconds = 0
+    """Seconds after the promotion in which the gates go on watching, and go back to the previous revision when one
+    fails. Its pods stay for that time."""
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    """What happens when a gate fails in a step. Rollback gives all traffic back to the stable revision, Pause stays at
+    the weight that the step has and waits for a person."""
+    gates: Gates = Gates(
+        error_rate=ErrorRateGate(),
+        insufficient_data=InsufficientData(after_seconds=0, action=InsufficientDataAction.CONTINUE),
+    )
+    """What the candidate is measured by. Without them only clearly more errors than the stable revision has are
+    a failure, and too little traffic to tell holds nothing up."""
 
 
 class Routing(ApiModel):

@@ -52,6 +52,8 @@ class RevisionStatus(ApiModel):
     """Number of pods wanted."""
     ready_replicas: int = 0
     """Number of pods ready."""
+    url: str | None = None
+    """Where the candidate is reached past the router, from inside the cluster, to try it."""
 
 
 class Phase(StrEnum):
@@ -62,18 +64,139 @@ class Phase(StrEnum):
     HOLDING = "Holding"
     PAUSED = "Paused"
     PROMOTING = "Promoting"
+    BAKING = "Baking"
+
+
+class Verdict(StrEnum):
+    """What a gate knows about the candidate."""
+
+    PASS = "Pass"  # noqa: S105
+    FAIL = "Fail"
+    INSUFFICIENT_DATA = "InsufficientData"
+
+
+class FindingStatus(ApiModel):
+    """The latest answer of a gate in this step."""
+
+    gate: str
+    """errorRate, latency, prometheus/<name> or http/<name>."""
+    verdict: Verdict
+    """Pass, Fail, or InsufficientData when it can't tell yet."""
+    message: str
+    """The numbers, in a sentence."""
+    effect: float | None = None
+    """Candidate minus stable, in percentage points or milliseconds."""
+    lower: float | None = None
+    """Lower end of the interval that the effect is in."""
+    upper: float | None = None
+    """Upper end of it."""
+    threshold: float | None = None
+    """Largest effect that is allowed."""
+    candidate_requests: int | None = None
+    """Requests of the candidate that were counted."""
+    stable_requests: int | None = None
+    """Requests of the stable revision that were counted."""
+    missing_requests: int | None = None
+    """About how many more requests of the candidate are needed to tell."""
+
+
+class CheckStatus(ApiModel):
+    """What a Prometheus or HTTP gate remembers from one measurement to the next."""
+
+    gate: str
+    """prometheus/<name> or http/<name>."""
+    measured_at: datetime
+    """When it was measured last."""
+    verdict: Verdict
+    """What is known since then."""
+    value: float | None = None
+    """Result of the query, or status of the HTTP answer."""
+    message: str = ""
+    """The measurement, in a sentence."""
+    failures: int = 0
+    """Wrong results in a row."""
+
+
+Bin = Annotated[list[float], Field(min_length=3, max_length=3)]
+"""Lower end and upper end in milliseconds, and the number of answers."""
+
+
+class CountsStatus(ApiModel):
+    """What was counted for one revision."""
+
+    answers: int = 0
+    """Requests that were answered."""
+    client_errors: int = 0
+    """Those of them with a status from 400 to 499."""
+    server_errors: int = 0
+    """Those of them with a status from 500."""
+    latency: list[Bin] = []
+    """How long they took: lower end and upper end in milliseconds, and the number of answers."""
+
+
+class BaselineStatus(CountsStatus):
+    """What a router pod had counted for a revision when the measured period began."""
+
+    router: str
+    """Name of the router pod."""
+    revision: int
+    """Number of the revision."""
 
 
 class RolloutStatus(ApiModel):
-    """A rollout under way."""
+    """A rollout under way, or just over while bakeSeconds run."""
 
     phase: Phase
     """Deploying: the candidate's pods start. Shifting: a new weight is on its way to the router. Holding: the step's
-    time runs. Paused: a person is needed. Promoting: the candidate takes over."""
+    time runs. Paused: a person is needed. Promoting: the candidate takes over. Baking: it has taken over, and the gates
+    go on watching."""
     step: int = 0
-    """Index of the step in spec.rollout.steps, from 0."""
+    """Index of the step, from 0. A check before any traffic is a step too."""
     since: datetime
     """When this phase began."""
+    held_by: str | None = None
+    """Who or what paused the rollout where the spec has no pause: a person, or the name of a gate."""
+    message: str | None = None
+    """Why it is paused."""
+    findings: list[FindingStatus] = []
+    """The gates' latest answers in this step."""
+    measured_at: datetime | None = None
+    """When the findings were written."""
+    checks: list[CheckStatus] = []
+    """What Prometheus and HTTP gates measured last."""
+    baseline: list[BaselineStatus] = []
+    """The routers' counters when this phase began; what they count is never reset."""
+    reference: CountsStatus | None = None
+    """What was known of the previous revision when the candidate took over; the gates compare with it."""
+
+
+class Decision(ApiModel):
+    """Something that was found out or decided about a revision, with the numbers."""
+
+    time: datetime
+    """When."""
+    revision: int
+    """Which revision it is about."""
+    step: int | None = None
+    """Index of the step; absent after the promotion."""
+    gate: str | None = None
+    """Gate that found it; absent for what was decided."""
+    verdict: str
+    """Pass, Fail, InsufficientData (at its deadline), Promoted, RolledBack or Paused."""
+    message: str
+    """The cause, in a sentence."""
+    effect: float | None = None
+    """Candidate minus stable, in percentage points or milliseconds."""
+    lower: float | None = None
+    """Lower end of the interval that the effect is in."""
+    upper: float | None = None
+    """Upper end of it."""
+    threshold: float | None = None
+    """Largest effect that is allowed."""
+    candidate_requests: int | None = None
+    """Requests of the candidate that were counted."""
+    stable_requests: int | None = None
+    """Requests of the stable revision that were counted."""
 
 
 class RoutesStatus(ApiModel):
@@ -131,6 +254,10 @@ class ModelEndpointStatus(ApiModel):
     handled_annotations: dict[str, str] = {}
     """Annotations such as modelendpoint.dev/promote that were acted on. Each acts once per value; to give the same
     order again, remove the annotation first, or add a suffix to its value: "2/again"."""
+    decisions: Annotated[list[Decision], Field(max_length=20)] = []
+    """What gates found and what was decided, the latest last."""
+    rolled_back_to: int | None = None
+    """Revision that serves instead of the one in the spec, which was rejected after its promotion."""
     rejected: list[RejectedRevision] = []
     """Revisions that were aborted or rejected; the annotation modelendpoint.dev/retry tries one again."""
     history: list[HistoryEntry] = []

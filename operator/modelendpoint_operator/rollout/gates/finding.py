@@ -1,15 +1,10 @@
 """What gates are given and what they answer. Judging must not be here."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from modelendpoint_operator.api.status import Verdict
 
-class Verdict(StrEnum):
-    """What a gate knows about the candidate."""
-
-    PASS = "Pass"  # noqa: S105
-    FAIL = "Fail"
-    INSUFFICIENT_DATA = "InsufficientData"
+__all__ = ["Bucket", "Counts", "Finding", "Verdict"]
 
 
 @dataclass(frozen=True, kw_only=True)
