@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-SOURCES := PYTHONPATH=operator:server:hack:tests
+SOURCES := PYTHONPATH=cli:operator:server:hack:tests
 
 .PHONY: help init check test-fast test golden generate lock images demo down
 

@@ -1,0 +1,69 @@
+"""The group ``mep``: which commands there are and where each of them lives.
+
+A command's module is imported when the command is run, so that ``mep --help`` does not wait for ONNX Runtime and the
+Kubernetes client. To add a command, write its module and a line in ``SECTIONS``.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from modelendpoint import __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a command is, and what the list of commands says about it."""
+
+    place: str
+    """Module and name, as ``pkgutil.resolve_name`` takes them."""
+    summary: str
+
+
+SECTIONS: Mapping[str, Mapping[str, Entry]] = {
+    "Shell": {
+        "completion": Entry(
+            place="modelendpoint.commands.completion:completion", summary="Print the completion script of a shell."
+        ),
+    },
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands."""
+        return [name for section in SECTIONS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        for section in SECTIONS.values():
+            if cmd_name in section:
+                found: Any = pkgutil.resolve_name(section[cmd_name].place)
+                return found if isinstance(found, click.Command) else None
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section, from the table and without importing them."""
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.summary) for name, entry in section.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Exit codes: 0 done, 1 a difference, a finding or a failure, 2 wrong usage, 124 timed out, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="mep", message="%(prog)s %(version)s")
+def mep() -> None:
+    """Run ONNX models as endpoints: on this machine, and the same YAML on Kubernetes.
+
+    \b
+      mep demo wine && cd wine
+      mep serve v1.onnx
+    """
