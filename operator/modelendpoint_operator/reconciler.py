@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from modelendpoint_operator.adapters.cluster import Cluster
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject, NamespaceEnding, WriteRefused
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.planner import make_plan, plan_stop
 from modelendpoint_operator.settings import Settings
+
+if TYPE_CHECKING:
+    # Its module knows the Kubernetes client, which takes a second to import and which a laptop does not need.
+    from modelendpoint_operator.adapters.cluster import Cluster
 
 LOOK_AGAIN_AT_STOPPED = timedelta(seconds=30)
 """Nothing tells when a foreign object or a refusing policy is gone."""
@@ -25,7 +28,7 @@ def utc_now() -> datetime:
 class Reconciler:
     """Observe, plan, apply. The same for every trigger; safe to repeat."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, cluster: "Cluster", settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
