@@ -11,6 +11,10 @@ PLURAL = "modelendpoints"
 SINGULAR = "modelendpoint"
 SHORT_NAMES = ("mep",)
 CATEGORIES = ("all", "ml")
+BATCH_KIND = "BatchPrediction"
+BATCH_PLURAL = "batchpredictions"
+BATCH_SINGULAR = "batchprediction"
+BATCH_SHORT_NAMES = ("bp",)
 
 FIELD_MANAGER = "modelendpoint-operator"
 """Field manager of every server-side apply; one name, so that a field we stop sending goes away."""
@@ -18,6 +22,12 @@ FIELD_MANAGER = "modelendpoint-operator"
 # Labels on every child.
 LABEL_ENDPOINT = f"{GROUP}/endpoint"
 LABEL_REVISION = f"{GROUP}/revision"
+LABEL_BATCH = f"{GROUP}/batch"
+"""On the Jobs and pods of a BatchPrediction: its name."""
+LABEL_BATCH_STAGE = f"{GROUP}/stage"
+LABEL_BATCH_ATTEMPT = f"{GROUP}/attempt"
+LABEL_SCHEDULE = f"{GROUP}/schedule"
+"""On a run of a BatchPrediction with a schedule: the name of that BatchPrediction."""
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
@@ -25,8 +35,10 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 APP_NAME = "modelendpoint"
 COMPONENT_MODEL_SERVER = "model-server"
 COMPONENT_ROUTER = "router"
+COMPONENT_BATCH = "batch"
 
-# Annotations that people set on a ModelEndpoint; the value is always the revision that is meant.
+# Annotations that people set on a ModelEndpoint; the value is always the revision that is meant. On a BatchPrediction
+# `retry` starts a failed run again, once for each value.
 ANNOTATION_PROMOTE = f"{GROUP}/promote"
 ANNOTATION_ABORT = f"{GROUP}/abort"
 ANNOTATION_RETRY = f"{GROUP}/retry"
@@ -43,6 +55,9 @@ ANNOTATION_MODEL_WANTED = f"{GROUP}/model-wanted"
 """On server pods that lack their model: changing it makes the kubelet refresh mounted ConfigMaps and Secrets at once."""
 ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"
 """On the router's pod template: hash of the one file that Envoy reads only at its start."""
+
+ANNOTATION_SCHEDULED_AT = f"{GROUP}/scheduled-at"
+"""On a run of a schedule: the time that it stands for."""
 
 # Ports.
 SERVICE_PORT = 80
@@ -67,6 +82,10 @@ MODEL_DIR = "/models"
 PVC_DIR = "/mnt/pvc"
 CONFIGMAP_DIR = "/mnt/configmap"
 
+# Where a batch worker finds its files, besides the server's.
+INPUT_CREDENTIALS_DIR = "/etc/modelendpoint/input-credentials"
+OUTPUT_CREDENTIALS_DIR = "/etc/modelendpoint/output-credentials"
+
 # Environment of the server container.
 ENV_NAME = "MODELENDPOINT_NAME"
 ENV_NAMESPACE = "MODELENDPOINT_NAMESPACE"
@@ -88,6 +107,10 @@ ENV_MAX_ROWS = "MODELENDPOINT_MAX_ROWS"
 ENV_MAX_CONCURRENCY = "MODELENDPOINT_MAX_CONCURRENCY"
 ENV_MAX_WAITING = "MODELENDPOINT_MAX_WAITING"
 ENV_REQUEST_TIMEOUT = "MODELENDPOINT_REQUEST_TIMEOUT_SECONDS"
+
+# Environment of a batch worker, besides the server's.
+ENV_BATCH = "MODELENDPOINT_BATCH"
+ENV_BATCH_WORKERS = "MODELENDPOINT_BATCH_WORKERS"
 
 # Files of the router's ConfigMap.
 ROUTER_CONFIG_DIR = "/etc/envoy"
@@ -129,3 +152,18 @@ def revision_host(endpoint: str, revision: int, *, namespace: str, domain: str) 
 def endpoint_url(endpoint: str, *, namespace: str) -> str:
     """Name the URL under which applications inside the cluster reach the endpoint."""
     return f"http://{service_name(endpoint)}.{namespace}.svc"
+
+
+def batch_job_name(batch: str, stage: str, attempt: int) -> str:
+    """Name the Job of one stage of a run. No two BatchPredictions can share one: a Job's name ends in its stage."""
+    return f"{batch}-{stage}" if attempt == 1 else f"{batch}-{stage}-{attempt}"
+
+
+def batch_run_id(batch: str, uid: str) -> str:
+    """Name a run in the object store: another object of the same name is another run."""
+    return f"{batch}-{uid[:8]}"
+
+
+def scheduled_run_name(batch: str, minute: int) -> str:
+    """Name the run for a minute, counted from 1970 as CronJobs do; the same time gives the same name."""
+    return f"{batch}-{minute}"
