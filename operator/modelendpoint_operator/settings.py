@@ -18,6 +18,10 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+HostPattern = Annotated[str, Field(pattern=r"^([*]\.)?[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$")]
+"""host, host:port or *.domain."""
+
+
 class SettingsError(ValueError):
     """The environment holds something that the operator can't run with."""
 
@@ -50,6 +54,11 @@ class Settings(BaseModel):
     """Name of that Lease."""
     cluster_domain: str = CLUSTER_DOMAIN
     """DNS domain of the cluster."""
+    prometheus_address: Annotated[str, Field(pattern=r"^(https?://[!-~]+)?$")] = ""
+    """Where gates ask Prometheus when they name no address; $(NAMESPACE) in it stands for the endpoint's namespace.
+    Every author of an endpoint can ask it anything: give them one of their own where metrics are not for everybody."""
+    gate_allowed_hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(_split)] = ()
+    """Hosts outside an endpoint's namespace that its gates may ask, separated by commas: host, host:port or *.domain."""
     identity: str = "modelendpoint-operator"
     """Name of this pod, as holder of the Lease and reporter of Events."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
