@@ -7,7 +7,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := PYTHONPATH=cli:operator:server:hack:tests
 
-.PHONY: help init check test-fast test golden generate lock images demo down
+.PHONY: help init check test-fast test golden generate sample lock images demo down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ golden: init ## Rewrite what the golden cases of the manifests expect; read the 
 
 generate: init ## Write what is generated: the CRD, reference pages, the chart's README
 	$(SOURCES) $(BIN)/python hack/generate.py
+
+sample: init ## Train the models that `mep demo` writes, and put them into its package
+	$(SOURCES) $(BIN)/python hack/sample.py
 
 lock: ## Write locks/ from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	hack/lock $(UPGRADE)

@@ -95,6 +95,25 @@ class Comparison:
 
 def train() -> tuple[HeldOut, Version, Version]:
     """Train both versions; the same result each time."""
+    train_x, train_y, held_out = _split()
+    boosting = GradientBoostingClassifier(n_estimators=40, random_state=SEED)
+    return (
+        held_out,
+        _version("1", "gradient boosting", boosting.fit(train_x, train_y), held_out),
+        _version("2", "logistic regression", _regression().fit(train_x, train_y), held_out),
+    )
+
+
+def train_with_swapped_columns(version: str, columns: tuple[str, str]) -> Version:
+    """Train version 2 once more, on data in which two columns stand in each other's place: a mistake."""
+    train_x, train_y, held_out = _split()
+    one, other = (held_out.columns.index(name) for name in columns)
+    train_x[:, [one, other]] = train_x[:, [other, one]]
+    return _version(version, "logistic regression, columns swapped", _regression().fit(train_x, train_y), held_out)
+
+
+def _split() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], HeldOut]:
+    """Return features and growers to train on, and the rows that are held out."""
     data = load_wine()
     features: npt.NDArray[np.float64] = data.data
     train_x, test_x, train_y, test_y = train_test_split(
@@ -105,15 +124,11 @@ def train() -> tuple[HeldOut, Version, Version]:
         rows=[[float(value) for value in row] for row in test_x],
         growers=[int(label) for label in test_y],
     )
-    candidates = (
-        ("1", "gradient boosting", GradientBoostingClassifier(n_estimators=40, random_state=SEED)),
-        ("2", "logistic regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
-    )
-    first, second = (
-        _version(version, title, model.fit(train_x.astype(np.float32), train_y), held_out)
-        for version, title, model in candidates
-    )
-    return held_out, first, second
+    return train_x.astype(np.float32), train_y, held_out
+
+
+def _regression() -> Any:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 def _version(version: str, title: str, model: Any, held_out: HeldOut) -> Version:

@@ -24,6 +24,11 @@ class Entry:
 
 
 SECTIONS: Mapping[str, Mapping[str, Entry]] = {
+    "Begin": {
+        "demo": Entry(
+            place="modelendpoint.commands.demo:demo", summary="Write models, rows and an endpoint to try it all with."
+        ),
+    },
     "Shell": {
         "completion": Entry(
             place="modelendpoint.commands.completion:completion", summary="Print the completion script of a shell."
