@@ -55,8 +55,7 @@ class Settings(BaseModel):
     cluster_domain: str = CLUSTER_DOMAIN
     """DNS domain of the cluster."""
     prometheus_address: Annotated[str, Field(pattern=r"^(https?://[!-~]+)?$")] = ""
-    """Where gates ask Prometheus when they name no address; $(NAMESPACE) in it stands for the endpoint's namespace.
-    Every author of an endpoint can ask it anything: give them one of their own where metrics are not for everybody."""
+    """Where gates ask Prometheus when they name no address; $(NAMESPACE) in it is the endpoint's namespace."""
     gate_allowed_hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(_split)] = ()
     """Hosts outside an endpoint's namespace that its gates may ask, separated by commas: host, host:port or *.domain."""
     identity: str = "modelendpoint-operator"

@@ -17,6 +17,8 @@ EVERYTHING: Manifest = {
     "logLevel": "debug",
     "logFormat": "text",
     "drainSeconds": 5,
+    "gates": {"allowedHosts": ["judge.ml.svc", "*.example.com", "10.0.0.7:8443"]},
+    "prometheus": {"address": "http://prometheus.monitoring.svc:9090/?namespace=$(NAMESPACE)"},
     "image": {"registry": "registry.example", "tag": "dev", "pullPolicy": "Never"},
     "server": {"image": {"digest": "sha256:" + "a" * 64}},
     "router": {"image": {"repository": "mirror/router", "tag": "9"}},
@@ -52,7 +54,8 @@ def operator_pod(manifests: list[Manifest]) -> Manifest:
 
 def environment(manifests: list[Manifest]) -> dict[str, str]:
     (container,) = operator_pod(manifests)["containers"]
-    return {entry["name"]: entry.get("value", "pod-name") for entry in container["env"]}
+    # As the kubelet does it: $(NAME) would be a variable's value, and $$ stands for $.
+    return {entry["name"]: entry.get("value", "pod-name").replace("$$(", "$(") for entry in container["env"]}
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
@@ -112,6 +115,14 @@ def test_values_reach_the_operator() -> None:
     assert settings.workers == 8
     assert (settings.log_level, settings.log_format) == ("debug", "text")
     assert settings.lease_namespace == NAMESPACE
+    assert settings.gate_allowed_hosts == ("judge.ml.svc", "*.example.com", "10.0.0.7:8443")
+    assert settings.prometheus_address == "http://prometheus.monitoring.svc:9090/?namespace=$(NAMESPACE)"
+
+
+def test_the_kubelet_leaves_placeholders_of_the_prometheus_address_alone() -> None:
+    (container,) = operator_pod(render_chart(EVERYTHING))["containers"]
+    (entry,) = [entry for entry in container["env"] if entry["name"].endswith("PROMETHEUS_ADDRESS")]
+    assert entry["value"].count("$(") == entry["value"].count("$$(") == 1
 
 
 def test_defaults_of_the_chart_and_of_the_operator_are_the_same() -> None:
@@ -193,6 +204,9 @@ def test_objects_are_named_after_the_release(release: str, values: Manifest, nam
         ({"watchNamespaces": "team-a"}, "watchNamespaces"),
         ({"watchNamespaces": ["*"]}, "watchNamespaces"),
         ({"drainSeconds": -1}, "drainSeconds"),
+        ({"gates": {"allowedHosts": ["*"]}}, "allowedHosts"),
+        ({"gates": {"allowedHosts": ["http://judge"]}}, "allowedHosts"),
+        ({"prometheus": {"address": "prometheus:9090"}}, "address"),
         ({"server": {"image": {"digest": "latest"}}}, "digest"),
         ({"crds": {"enabled": "yes"}}, "enabled"),
         ({"rbac": {"namespaced": True}}, "namespaced"),

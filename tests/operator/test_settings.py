@@ -49,6 +49,8 @@ def test_every_setting_is_taken_from_its_variable() -> None:
         ("WORKERS", "0", "greater than or equal to 1"),
         ("IMAGE_PULL_POLICY", "Sometimes", "'Always', 'IfNotPresent' or 'Never'"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("PROMETHEUS_ADDRESS", "prometheus:9090", "match pattern"),
+        ("PROMETHEUS_ADDRESS", "http://prometheus 9090", "match pattern"),
     ],
 )
 def test_a_bad_value_names_its_variable_and_what_it_may_be(variable: str, text: str, hint: str) -> None:
@@ -57,6 +59,18 @@ def test_a_bad_value_names_its_variable_and_what_it_may_be(variable: str, text: 
 
     assert str(raised.value).startswith(f"{PREFIX}{variable}: ")
     assert hint in str(raised.value)
+
+
+def test_hosts_that_gates_may_ask_stand_with_commas_between() -> None:
+    settings = Settings.from_environment({f"{PREFIX}GATE_ALLOWED_HOSTS": "judge.ml.svc, *.example.com,10.0.0.7:8443"})
+
+    assert settings.gate_allowed_hosts == ("judge.ml.svc", "*.example.com", "10.0.0.7:8443")
+
+
+@pytest.mark.parametrize("text", ["*", "http://judge.example", "judge.example/path", "*judge.example", "judge:port"])
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{PREFIX}GATE_ALLOWED_HOSTS_0: .* match pattern"):
+        Settings.from_environment({f"{PREFIX}GATE_ALLOWED_HOSTS": text})
 
 
 def test_an_unknown_variable_is_named() -> None:
