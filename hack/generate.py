@@ -9,27 +9,26 @@ from typing import Any
 
 import yaml
 
-from modelendpoint_operator.api.crd import COLUMNS, WIDE_COLUMNS, build_crd, build_schema, schema_at
-from modelendpoint_operator.api.rules import RULES
-from modelendpoint_operator.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAMES
+from modelendpoint_operator.api.batch_crd import BATCH_PREDICTION
+from modelendpoint_operator.api.crd import MODEL_ENDPOINT, CustomResource, build_crd, build_schema, schema_at
+from modelendpoint_operator.names import API_VERSION, GROUP, KIND
 from modelendpoint_operator.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = Path("charts/modelendpoint")
 ARGOCD = Path("docs/gitops/argocd")
-CRD_FILE = f"{GROUP}_{PLURAL}.yaml"
+KINDS = (MODEL_ENDPOINT, BATCH_PREDICTION)
 
 HEADER = "# Written by `make generate` from operator/modelendpoint_operator/api. Never edit it here.\n"
 
 
 def generated_files() -> dict[Path, str]:
     """Render every generated file, by its path in the repository."""
-    crd = HEADER + to_yaml(build_crd())
+    crds = {f"{GROUP}_{kind.plural}.yaml": HEADER + to_yaml(build_crd(kind)) for kind in KINDS}
     return {
-        Path("crds") / CRD_FILE: crd,
-        CHART / "files/crds" / CRD_FILE: crd,
+        **{folder / name: crd for name, crd in crds.items() for folder in (Path("crds"), CHART / "files/crds")},
+        **{Path(f"docs/reference/{kind.singular}.md"): render_reference(kind) for kind in KINDS},
         CHART / "README.md": render_chart_readme((ROOT / CHART / "values.yaml").read_text()),
-        Path("docs/reference/modelendpoint.md"): render_reference(build_schema()),
         Path("docs/reference/settings.md"): render_settings(),
         ARGOCD / "argocd-cm.yaml": render_argocd_settings(ROOT / ARGOCD),
     }
@@ -57,35 +56,46 @@ def to_yaml(document: Any) -> str:
 # The API reference.
 
 ABOUT_REFERENCE = (
-    "This page is written from the same models as the CRD; `kubectl explain mep.spec --recursive` says the same. "
+    "This page is written from the same models as the CRD; `kubectl explain {short}.spec --recursive` says the same. "
     "Unknown fields and wrong values are refused by the API server with the field's name."
 )
 
 
-def render_reference(schema: dict[str, Any]) -> str:
-    """Render the reference page of ModelEndpoint from its schema."""
+def render_reference(kind: CustomResource) -> str:
+    """Render the reference page of a kind from its schema."""
+    schema, short = build_schema(kind), kind.short_names[0]
     parts = [
-        f"# {KIND}",
-        f"`{API_VERSION}`, short name `{SHORT_NAMES[0]}`. {schema['description']}",
-        ABOUT_REFERENCE,
-        _smallest_example(),
+        f"# {kind.kind}",
+        f"`{API_VERSION}`, short name `{short}`. {schema['description']}",
+        ABOUT_REFERENCE.format(short=short),
+        _smallest_example(kind),
     ]
     for root in ("spec", "status"):
         for path, part in _objects(schema_at(schema, root), root):
-            parts += [f"## {path}", part.get("description", ""), _fields_table(part)]
-    parts += ["## Rules", "Beyond types and limits, the API server checks:", _rules_table()]
-    parts += ["## Columns of `kubectl get mep`", "The last ones are shown by `-o wide`.", _columns_table()]
+            parts += [f"## {path}", _prose(part.get("description", "")), _fields_table(part)]
+    parts += ["## Rules", "Beyond types and limits, the API server checks:", _rules_table(kind)]
+    parts += [f"## Columns of `kubectl get {short}`", "The last ones are shown by `-o wide`.", _columns_table(kind)]
     return HEADER.replace("# ", "<!-- ").replace("\n", " -->\n\n") + "\n\n".join(parts) + "\n"
 
 
-def _smallest_example() -> str:
-    endpoint = {
+SMALLEST_SPECS: dict[str, dict[str, Any]] = {
+    MODEL_ENDPOINT.kind: {"model": {"uri": "s3://models/churn/3/model.onnx", "version": "3"}},
+    BATCH_PREDICTION.kind: {
+        "endpointRef": {"name": "churn"},
+        "input": {"uri": "s3://customers/2026-11/"},
+        "output": {"uri": "s3://reports/churn/2026-11/"},
+    },
+}
+
+
+def _smallest_example(kind: CustomResource) -> str:
+    example = {
         "apiVersion": API_VERSION,
-        "kind": KIND,
+        "kind": kind.kind,
         "metadata": {"name": "churn"},
-        "spec": {"model": {"uri": "s3://models/churn/3/model.onnx", "version": "3"}},
+        "spec": SMALLEST_SPECS[kind.kind],
     }
-    return f"The smallest one:\n\n```yaml\n{to_yaml(endpoint)}```"
+    return f"The smallest one:\n\n```yaml\n{to_yaml(example)}```"
 
 
 def _objects(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -152,16 +162,17 @@ def _code(value: Any) -> str:
     return f"`{text}`"
 
 
-def _rules_table() -> str:
-    return _table(("At", "Rule"), [(f"`{_rule_path(rule.at, rule.field)}`", _prose(rule.message)) for rule in RULES])
+def _rules_table(kind: CustomResource) -> str:
+    rows = [(f"`{_rule_path(rule.at, rule.field)}`", _prose(rule.message)) for rule in kind.rules]
+    return _table(("At", "Rule"), rows)
 
 
 def _rule_path(at: str, field: str) -> str:
     return f"{at.replace('.items', '[]')}{field}".removeprefix(".")
 
 
-def _columns_table() -> str:
-    rows = [(column[0].upper(), column[3]) for column in COLUMNS + WIDE_COLUMNS]
+def _columns_table(kind: CustomResource) -> str:
+    rows = [(column[0].upper(), column[3]) for column in kind.columns + kind.wide_columns]
     return _table(("Column", "Meaning"), rows)
 
 

@@ -88,16 +88,17 @@ def test_chart_renders_with_every_combination_of_switches(states: tuple[bool, ..
         assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == "modelendpoint"
 
 
-def test_the_crd_is_the_generated_one() -> None:
-    (crd,) = of_kind(render_chart(), "CustomResourceDefinition")
-    generated = yaml.safe_load((CHART.parents[1] / "crds/modelendpoint.dev_modelendpoints.yaml").read_text())
-    assert crd["spec"] == generated["spec"]
-    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+def test_the_crds_are_the_generated_ones() -> None:
+    crds = of_kind(render_chart(), "CustomResourceDefinition")
+    generated = [yaml.safe_load(path.read_text()) for path in sorted((CHART.parents[1] / "crds").glob("*.yaml"))]
+    assert [crd["spec"] for crd in crds] == [crd["spec"] for crd in generated]
+    for crd in crds:
+        assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_the_crd_goes_with_the_release_when_it_is_not_to_be_kept() -> None:
-    (crd,) = of_kind(render_chart({"crds": {"keep": False}}), "CustomResourceDefinition")
-    assert "annotations" not in crd["metadata"]
+def test_the_crds_go_with_the_release_when_they_are_not_to_be_kept() -> None:
+    for crd in of_kind(render_chart({"crds": {"keep": False}}), "CustomResourceDefinition"):
+        assert "annotations" not in crd["metadata"]
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])

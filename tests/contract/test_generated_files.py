@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from generate import ROOT, generated_files, value_descriptions
+from modelendpoint_operator.api.batch import BatchPredictionSpec
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 
-CRD = ROOT / "crds/modelendpoint.dev_modelendpoints.yaml"
+CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 CHART = ROOT / "charts/modelendpoint"
 
 
@@ -18,7 +19,8 @@ def test_generated_file_is_current(path: Path) -> None:
 
 
 def test_the_crd_file_is_small_enough_for_a_plain_kubectl_apply() -> None:
-    assert CRD.stat().st_size < 200_000
+    assert len(CRDS) == 2
+    assert all(crd.stat().st_size < 200_000 for crd in CRDS)
 
 
 def test_every_value_of_the_chart_is_described() -> None:
@@ -37,7 +39,10 @@ def test_every_value_of_the_chart_is_described() -> None:
     assert not undescribed(yaml.safe_load(text), "")
 
 
-def test_the_endpoint_in_the_reference_page_is_valid() -> None:
-    page = (ROOT / "docs/reference/modelendpoint.md").read_text()
-    block = page.split("```yaml\n")[1].split("```")[0]
-    ModelEndpointSpec.model_validate(yaml.safe_load(block)["spec"])
+@pytest.mark.parametrize(
+    ("page", "model"), [("modelendpoint", ModelEndpointSpec), ("batchprediction", BatchPredictionSpec)]
+)
+def test_the_object_in_the_reference_page_is_valid(page: str, model: type[ModelEndpointSpec]) -> None:
+    text = (ROOT / f"docs/reference/{page}.md").read_text()
+    block = text.split("```yaml\n")[1].split("```")[0]
+    model.model_validate(yaml.safe_load(block)["spec"])

@@ -4,15 +4,18 @@ No file access: ``hack/generate.py`` writes what this returns to ``crds/`` and i
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.base import ApiModel
-from modelendpoint_operator.api.rules import RULES
+from modelendpoint_operator.api.rules import RULES, Rule
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 from modelendpoint_operator.api.status import ModelEndpointStatus
 
 Schema = dict[str, Any]
+Column = tuple[str, str, str, str]
+"""Name, type, path and description of a column of ``kubectl get``."""
 
 DESCRIPTION = (
     "A ModelEndpoint is a URL that answers predictions of a model. The operator keeps it true: it starts model "
@@ -52,71 +55,103 @@ WIDE_COLUMNS = (
 )
 
 
-def build_crd() -> Schema:
-    """Build the CustomResourceDefinition of ModelEndpoint."""
+@dataclass(frozen=True, kw_only=True)
+class CustomResource:
+    """What a kind of ours is made from."""
+
+    kind: str
+    plural: str
+    singular: str
+    short_names: tuple[str, ...]
+    description: str
+    spec: type[ApiModel]
+    status: type[ApiModel]
+    list_keys: Mapping[str, str]
+    rules: tuple[Rule, ...]
+    columns: tuple[Column, ...]
+    wide_columns: tuple[Column, ...]
+    scale: Mapping[str, str] | None = None
+    """Paths of the scale subresource, for kinds that have one."""
+
+
+MODEL_ENDPOINT = CustomResource(
+    kind=names.KIND,
+    plural=names.PLURAL,
+    singular=names.SINGULAR,
+    short_names=names.SHORT_NAMES,
+    description=DESCRIPTION,
+    spec=ModelEndpointSpec,
+    status=ModelEndpointStatus,
+    list_keys=LIST_KEYS,
+    rules=RULES,
+    columns=COLUMNS,
+    wide_columns=WIDE_COLUMNS,
+    scale={
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+
+
+def build_crd(resource: CustomResource) -> Schema:
+    """Build the CustomResourceDefinition of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "metadata": {"name": f"{resource.plural}.{names.GROUP}"},
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": names.PLURAL,
-                "singular": names.SINGULAR,
-                "shortNames": list(names.SHORT_NAMES),
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.singular,
+                "shortNames": list(resource.short_names),
                 "categories": list(names.CATEGORIES),
             },
-            "versions": [_build_version()],
+            "versions": [_build_version(resource)],
         },
     }
 
 
-def _build_version() -> Schema:
+def _build_version(resource: CustomResource) -> Schema:
     return {
         "name": names.VERSION,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [
             {"name": name, "type": kind, "jsonPath": path, "description": description, "priority": priority}
-            for priority, columns in enumerate((COLUMNS, WIDE_COLUMNS))
+            for priority, columns in enumerate((resource.columns, resource.wide_columns))
             for name, kind, path, description in columns
         ],
-        "subresources": {
-            "status": {},
-            "scale": {
-                "specReplicasPath": ".spec.replicas",
-                "statusReplicasPath": ".status.replicas",
-                "labelSelectorPath": ".status.selector",
-            },
-        },
-        "schema": {"openAPIV3Schema": build_schema()},
+        "subresources": {"status": {}, **({"scale": dict(resource.scale)} if resource.scale else {})},
+        "schema": {"openAPIV3Schema": build_schema(resource)},
     }
 
 
-def build_schema() -> Schema:
-    """Build the structural schema of a whole ModelEndpoint."""
+def build_schema(resource: CustomResource) -> Schema:
+    """Build the structural schema of a whole object of a kind."""
     schema: Schema = {
-        "description": DESCRIPTION,
+        "description": resource.description,
         "type": "object",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"description": f"Always {names.API_VERSION}.", "type": "string"},
-            "kind": {"description": f"Always {names.KIND}.", "type": "string"},
+            "kind": {"description": f"Always {resource.kind}.", "type": "string"},
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-            "spec": build_model_schema(ModelEndpointSpec),
+            "spec": build_model_schema(resource.spec),
             # Until the operator has seen the object, its generation is not observed: Flux, Helm and Argo CD wait.
             "status": {
-                **_without_defaults(build_model_schema(ModelEndpointStatus)),
+                **_without_defaults(build_model_schema(resource.status)),
                 "default": {"observedGeneration": -1},
             },
         },
     }
-    for path, key in LIST_KEYS.items():
+    for path, key in resource.list_keys.items():
         schema_at(schema, path).update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]})
-    for rule in RULES:
+    for rule in resource.rules:
         schema_at(schema, rule.at).setdefault("x-kubernetes-validations", []).append(rule.as_validation())
     return schema
 

@@ -8,11 +8,21 @@ import yaml
 from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
-from modelendpoint_operator.api.crd import LIST_KEYS, build_crd, build_model_schema, build_schema, schema_at
-from modelendpoint_operator.api.rules import RULES
+from modelendpoint_operator.api.batch_crd import BATCH_PREDICTION
+from modelendpoint_operator.api.crd import (
+    MODEL_ENDPOINT,
+    CustomResource,
+    build_crd,
+    build_model_schema,
+    build_schema,
+    schema_at,
+)
 
-SCHEMA = build_schema()
-VERSION = build_crd()["spec"]["versions"][0]
+KINDS = (MODEL_ENDPOINT, BATCH_PREDICTION)
+SCHEMAS = {kind.kind: build_schema(kind) for kind in KINDS}
+SCHEMA = SCHEMAS[MODEL_ENDPOINT.kind]
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 
 
 def walk(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -25,16 +35,16 @@ def walk(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str
             yield from walk(schema[keyword], f"{path}.{keyword}")
 
 
-PARTS = dict(walk(SCHEMA))
+PARTS = {(name, path): part for name, schema in SCHEMAS.items() for path, part in walk(schema)}
 FIELDS = {
-    path: part
-    for path, part in PARTS.items()
+    (name, path): part
+    for (name, path), part in PARTS.items()
     if path and path.rpartition(".")[2] not in {"items", "additionalProperties"}
 }
 
 
 def test_every_field_is_described_in_one_paragraph() -> None:
-    for path, part in FIELDS.items():
+    for (_, path), part in FIELDS.items():
         if not path.startswith("metadata"):
             assert part["description"], path
             assert "\n" not in part["description"], path
@@ -54,7 +64,7 @@ def test_nothing_is_left_that_a_structural_schema_refuses() -> None:
 
 
 def test_every_text_and_list_in_spec_is_bounded_so_that_rules_stay_cheap() -> None:
-    for path, part in PARTS.items():
+    for (_, path), part in PARTS.items():
         if path.startswith("spec"):
             if part.get("type") == "string" and "enum" not in part:
                 assert "maxLength" in part, path
@@ -65,25 +75,27 @@ def test_every_text_and_list_in_spec_is_bounded_so_that_rules_stay_cheap() -> No
 
 
 def test_no_field_names_a_namespace() -> None:
-    assert not [path for path in FIELDS if "namespace" in path.lower()]
+    assert not [path for _, path in FIELDS if "namespace" in path.lower()]
 
 
 def test_lists_hold_no_defaults_in_their_items() -> None:
-    for path, part in PARTS.items():
+    for (_, path), part in PARTS.items():
         if ".items" in path:
             assert "default" not in part, path
 
 
-def test_lists_with_identity_are_merged_by_it() -> None:
-    for path, key in LIST_KEYS.items():
-        part = schema_at(SCHEMA, path)
+@every_kind
+def test_lists_with_identity_are_merged_by_it(kind: CustomResource) -> None:
+    for path, key in kind.list_keys.items():
+        part = schema_at(SCHEMAS[kind.kind], path)
         assert part["x-kubernetes-list-map-keys"] == [key]
         assert key in part["items"]["required"]
 
 
 def test_status_is_unobserved_until_the_operator_has_written_it() -> None:
-    assert SCHEMA["properties"]["status"]["default"] == {"observedGeneration": -1}
-    assert not [path for path, part in PARTS.items() if path.startswith("status.") and "default" in part]
+    for schema in SCHEMAS.values():
+        assert schema["properties"]["status"]["default"] == {"observedGeneration": -1}
+    assert not [path for (_, path), part in PARTS.items() if path.startswith("status.") and "default" in part]
 
 
 def test_quantities_may_be_written_as_numbers() -> None:
@@ -105,23 +117,28 @@ def test_nested_objects_are_defaulted_by_the_server() -> None:
     }
 
 
-def test_every_rule_stands_in_the_schema_at_its_place() -> None:
-    for rule in RULES:
-        assert rule.as_validation() in schema_at(SCHEMA, rule.at)["x-kubernetes-validations"]
-        schema_at(schema_at(SCHEMA, rule.at), rule.field.removeprefix("."))  # the field to blame exists
+@every_kind
+def test_every_rule_stands_in_the_schema_at_its_place(kind: CustomResource) -> None:
+    for rule in kind.rules:
+        part = schema_at(SCHEMAS[kind.kind], rule.at)
+        assert rule.as_validation() in part["x-kubernetes-validations"]
+        schema_at(part, rule.field.removeprefix("."))  # the field to blame exists
 
 
-def test_columns_and_scale_point_at_fields_that_exist() -> None:
-    paths = [column["jsonPath"] for column in VERSION["additionalPrinterColumns"]]
-    paths += VERSION["subresources"]["scale"].values()
+@every_kind
+def test_columns_and_scale_point_at_fields_that_exist(kind: CustomResource) -> None:
+    (version,) = build_crd(kind)["spec"]["versions"]
+    paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    paths += version["subresources"].get("scale", {}).values()
     for path in paths:
         plain = path.replace('conditions[?(@.type=="Ready")]', "conditions.items").removeprefix(".")
         if not plain.startswith("metadata."):
-            schema_at(SCHEMA, plain)
+            schema_at(SCHEMAS[kind.kind], plain)
 
 
-def test_the_crd_is_small_enough_for_a_plain_kubectl_apply() -> None:
-    assert len(yaml.safe_dump(build_crd())) < 200_000
+@every_kind
+def test_the_crd_is_small_enough_for_a_plain_kubectl_apply(kind: CustomResource) -> None:
+    assert len(yaml.safe_dump(build_crd(kind))) < 200_000
 
 
 def test_a_constraint_that_a_crd_cannot_say_is_refused_at_build_time() -> None:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from modelendpoint_operator.api.crd import build_schema, schema_at
+from modelendpoint_operator.api.crd import MODEL_ENDPOINT, build_schema, schema_at
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 from support.schemas import as_json_schema, valid_values
 
-SPEC = as_json_schema(schema_at(build_schema(), "spec"))
+SPEC = as_json_schema(schema_at(build_schema(MODEL_ENDPOINT), "spec"))
 VALIDATOR = jsonschema.Draft202012Validator(SPEC)
 SPECS = valid_values(SPEC)
 

@@ -5,11 +5,11 @@ from typing import Any
 import jsonschema
 from hypothesis import given, settings
 
-from modelendpoint_operator.api.crd import build_schema, schema_at
+from modelendpoint_operator.api.crd import MODEL_ENDPOINT, build_schema, schema_at
 from modelendpoint_operator.api.status import ModelEndpointStatus
 from support.schemas import as_json_schema, valid_values
 
-STATUS = as_json_schema(schema_at(build_schema(), "status"))
+STATUS = as_json_schema(schema_at(build_schema(MODEL_ENDPOINT), "status"))
 VALIDATOR = jsonschema.Draft202012Validator(STATUS)
 
 
