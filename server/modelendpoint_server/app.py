@@ -16,6 +16,8 @@ from modelendpoint_server.service import Service
 def create_app(service: Service) -> Flask:
     """Make the app."""
     app = Flask("modelendpoint_server", static_folder=None)
+    # Else a path with two slashes would be answered with a page of HTML that redirects.
+    app.url_map.merge_slashes = False
     app.register_blueprint(predict_routes(service))
     app.register_blueprint(model_routes(service))
     if service.settings.page:

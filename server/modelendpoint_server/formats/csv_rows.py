@@ -16,7 +16,7 @@ from modelendpoint_server.inference import Call, Result
 from modelendpoint_server.signature import Signature, TensorSpec
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
-_LONGEST_NUMBER = 400
+_LONGEST_WHOLE = 400
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -95,7 +95,7 @@ def _cell(text: str, spec: TensorSpec, place: str, limits: Limits) -> Any:
         return None
     if kind == "b" and text.lower() in _BOOLEANS:
         return _BOOLEANS[text.lower()]
-    if kind in "iuf" and len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):
+    if kind in "iuf" and (kind == "f" or len(text) <= _LONGEST_WHOLE) and _NUMBER.fullmatch(text):
         return int(text) if kind in "iu" and text.lstrip("+-").isdigit() else float(text)
     shown = text if len(text) <= 40 else f"{text[:40]}…"
     raise InvalidRequest(f"{place} is {shown!r}; input {spec.name!r} takes {spec.datatype}.", field=spec.name)

@@ -3,6 +3,7 @@
 https://github.com/kserve/open-inference-protocol and the ``binary_tensor_data`` extension of the Triton server.
 """
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ HEADER_LENGTH = "inference-header-content-length"
 """Header that says where the JSON ends and the raw tensors begin."""
 
 _REQUEST_KEYS = frozenset({"id", "inputs", "outputs", "parameters"})
+_LARGEST_SHAPE = 2**40
 _PLAIN_KEYS = frozenset({"name", "shape", "datatype", "data"})
 
 
@@ -91,6 +93,9 @@ def _quick(body: bytes, signature: Signature) -> Call | None:
     entries = document.get("inputs")
     if not isinstance(entries, simdjson.Array) or len(document) != 1 + ("id" in document):
         return None
+    # The list of inputs, and in each of them shape and data: one more means that data has lists in it.
+    if body.count(b"[") != 1 + 2 * len(entries):
+        return None
     inputs: dict[str, Tensor] = {}
     for entry in entries:
         spec = _quick_spec(entry, signature)
@@ -114,7 +119,7 @@ def _quick_tensor(entry: Any, spec: TensorSpec) -> Tensor | None:
     shape = entry.get("shape")
     if not isinstance(shape, simdjson.Array):
         return None
-    sizes = [size for size in shape.as_list() if isinstance(size, int) and size >= 0]
+    sizes = [size for size in shape.as_list() if type(size) is int and size >= 0]
     if len(sizes) != len(shape):
         return None
     return quick.flat(entry.get("data"), sizes, spec)
@@ -170,8 +175,11 @@ def _input(entry: Mapping[str, Any], spec: TensorSpec, tail: _Tail, limits: Limi
 
 
 def _shape(shape: Any, spec: TensorSpec) -> list[int]:
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise InvalidRequest(f"shape of input {spec.name!r} must be a list of sizes.", field=spec.name)
+    # A size of 0 makes others of any size possible, which neither NumPy nor ONNX Runtime likes.
+    if math.prod(size or 1 for size in shape) > _LARGEST_SHAPE:
+        raise InvalidRequest(f"shape {_short(shape)} of input {spec.name!r} is too large.", field=spec.name)
     if not spec.accepts(shape):
         raise InvalidRequest(
             f"Input {spec.name!r} has shape {shape}; the model takes {spec.shape} (-1: any size).", field=spec.name

@@ -4,6 +4,7 @@ Every function returns ``None`` for whatever is not plain: the strict decoder th
 understands them or says what is wrong. So nothing is refused here, and nothing is accepted that the strict one refuses.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -58,21 +59,21 @@ def matrix_of_lines(text: bytes, spec: TensorSpec) -> Tensor | None:
     if spec.dtype.kind not in _BUFFER_TYPES or len(spec.dimensions) != 2 or not spec.has_batch:
         return None
     lines = text.replace(b"\r\n", b"\n").strip(b"\n")
-    # Brackets in the text would be taken for ours.
-    if not lines or b"[" in lines or b"{" in lines:
+    # Brackets in the text would be taken for ours, and a carriage return, which ends a line in CSV, for a space.
+    if not lines or b"[" in lines or b"{" in lines or b"\r" in lines:
         return None
     document = parse(b'{"instances":[[' + lines.replace(b"\n", b"],[") + b"]]}")
     return None if document is None else _matrix(document["instances"], lines.count(b"\n") + 2, spec)
 
 
 def flat(data: Any, shape: Sequence[int], spec: TensorSpec) -> Tensor | None:
-    """Read a flat list of numbers into a tensor of the given shape."""
-    if spec.dtype.kind not in _BUFFER_TYPES or not isinstance(data, simdjson.Array):
+    """Read a flat list of numbers into a tensor of the given shape; the caller makes sure that no list is in it."""
+    if spec.dtype.kind not in _BUFFER_TYPES or not isinstance(data, simdjson.Array) or not len(data):
         return None
     count = 1
     for size in shape:
         count *= size
-    if len(data) != count or (count and isinstance(data[0], simdjson.Array)):
+    if len(data) != count or len(shape) != len(spec.dimensions):
         return None
     values = _values(data, spec)
     return None if values is None or values.size != count else _narrow(values.reshape(shape), spec)
@@ -103,7 +104,8 @@ def _nested(rows: Any, body: bytes, spec: TensorSpec) -> Tensor | None:
     if body.translate(None, delete=_NUMBER_BYTES) != _ROWS_KEY + _skeleton(shape) + b"}":
         return None
     values = _values(rows, spec)
-    return None if values is None else _narrow(values.reshape(shape), spec)
+    # Without their numbers, lists of one look like empty ones; the count tells.
+    return _narrow(values.reshape(shape), spec) if values is not None and values.size == math.prod(shape) else None
 
 
 def _skeleton(shape: Sequence[int]) -> bytes:

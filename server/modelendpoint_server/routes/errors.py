@@ -22,6 +22,7 @@ STATUS: dict[type[errors.RequestError], int] = {
     errors.DeadlineExceeded: 504,
 }
 
+_LONGEST_TEXT = 1000
 RETRY_AFTER_SECONDS = {errors.ModelNotReady: "5", errors.Overloaded: "1"}
 
 
@@ -62,10 +63,11 @@ def _json(status: int, message: str, code: str, *, field: str | None = None) -> 
 
 
 def _body(message: str, code: str, field: str | None) -> bytes:
-    # Names of fields are the client's own text and may hold lone surrogates, which JSON can't.
+    # Names of fields are the client's own text: of any length, and with lone surrogates, which JSON can't.
     body = {"error": _clean(message), "code": code} | ({"field": _clean(field)} if field is not None else {})
     return orjson.dumps(body)
 
 
 def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    short = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    return short.encode("utf-8", "replace").decode()
