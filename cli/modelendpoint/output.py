@@ -27,7 +27,7 @@ output_option = click.option(
     "--output",
     type=click.Choice(list(Format), case_sensitive=False),
     default=Format.TEXT,
-    show_default=True,
+    show_default="text",
     help="How the result is printed.",
 )
 """The option ``-o`` of every command that prints a result; the command gets it as ``output``."""

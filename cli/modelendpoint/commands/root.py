@@ -29,6 +29,17 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
             place="modelendpoint.commands.demo:demo", summary="Write models, rows and an endpoint to try it all with."
         ),
     },
+    "Models": {
+        "inspect": Entry(
+            place="modelendpoint.commands.inspection:inspect_model", summary="Show what a model takes, gives and needs."
+        ),
+        "diff": Entry(
+            place="modelendpoint.commands.difference:diff", summary="Compare two models: contract and answers."
+        ),
+        "examples": Entry(
+            place="modelendpoint.commands.examples:examples", summary="Write golden examples of a model's answers."
+        ),
+    },
     "Shell": {
         "completion": Entry(
             place="modelendpoint.commands.completion:completion", summary="Print the completion script of a shell."
