@@ -38,11 +38,14 @@ _log = structlog.get_logger()
 class CheckRunner:
     """Measures what is due."""
 
-    def __init__(self, settings: Settings, *, resolve: Resolver = resolve_name) -> None:
+    def __init__(
+        self, settings: Settings, *, resolve: Resolver = resolve_name, server_port: int = names.SERVER_PORT
+    ) -> None:
         self._targets = Targets(
             allowed_hosts=settings.gate_allowed_hosts, domain=settings.cluster_domain, resolve=resolve
         )
         self._prometheus = settings.prometheus_address
+        self._server_port = server_port
         self._exchange = Exchange()
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str, Check], Future[Measurement]] = {}
@@ -116,7 +119,7 @@ class CheckRunner:
         if gate.path is not None:
             assert pod is not None
             path = _expand(gate.path, endpoint, check)
-            target = Target(secure=False, host=pod, port=names.SERVER_PORT, path=path, addresses=(pod,))
+            target = Target(secure=False, host=pod, port=self._server_port, path=path, addresses=(pod,))
         else:
             target = self._targets.find(_expand(gate.url or "", endpoint, check), namespace=endpoint.namespace)
         body = None if gate.body is None else _expand(gate.body, endpoint, check)

@@ -73,11 +73,11 @@ class Exchange:
             headers = {"Host": target.authority, "Connection": "close", **request.headers}
             connection.request(request.method, target.path, body=body, headers=headers)
             with connection.getresponse() as response:
-                return Answer(
-                    status=response.status,
-                    content_type=response.headers.get_content_type(),
-                    body=response.read(MAX_BYTES + 1),
-                )
+                content = response.read(MAX_BYTES + 1)
+                if response.length and len(content) <= MAX_BYTES:
+                    # Reading a part does not notice that the rest never came.
+                    raise http.client.IncompleteRead(content, response.length)
+                return Answer(status=response.status, content_type=response.headers.get_content_type(), body=content)
 
     def _connect(self, target: Target, deadline: "_Deadline") -> socket.socket:
         """Connect to the first address that lets us."""
