@@ -1,0 +1,193 @@
+"""``mep local up``: the operator's engine on this machine, from its start to its end.
+
+Put together here, and nothing else: planning is the operator's, running processes the node's.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from modelendpoint.errors import CliError
+from modelendpoint.local.cluster import LocalCluster
+from modelendpoint.local.containers import DRAIN_SECONDS, Containers, Folders
+from modelendpoint.local.control import ControlServer
+from modelendpoint.local.events import Event, EventLog
+from modelendpoint.local.node import Node
+from modelendpoint.local.objects import Key, Object, ObjectStore
+from modelendpoint.local.ports import TrafficPorts
+from modelendpoint.local.snapshot import build_snapshot
+from modelendpoint.local.snapshots import Snapshots
+from modelendpoint.local.sources import Sources, read_sources, signature
+from modelendpoint.local.state import StateFolder
+from modelendpoint_operator import names
+from modelendpoint_operator.errors import OperatorError
+from modelendpoint_operator.reconciler import Reconciler, utc_now
+from modelendpoint_operator.settings import Settings
+from modelendpoint_operator.workqueue import WorkQueue
+
+PROBES_AT_ONCE = 8
+EVENTS_SHOWN = 200
+WATCH_SECONDS = 0.2
+"""How often watched files are looked at; a change counts once it is the same at two looks."""
+
+Say = Callable[[str], None]
+
+
+class Instance:
+    """Everything that runs endpoints on this machine."""
+
+    def __init__(
+        self,
+        state: StateFolder,
+        paths: Sequence[Path],
+        *,
+        environment: Mapping[str, str],
+        say: Say,
+        first_port: int = 8080,
+    ) -> None:
+        self._state = state
+        self._paths = [path.absolute() for path in paths]
+        self._say = say
+        if state.take():
+            say("Ended what a crash had left running")
+        self._said: set[str] = set()
+        self._store = ObjectStore(state.objects)
+        self._snapshots = Snapshots(state.snapshots)
+        self._sources = Sources(manifests=(), files=(), notes=())
+        self.events = EventLog(state.events)
+        self._ports = TrafficPorts(state.ports, first=first_port)
+        folders = Folders(pods=state.pods, hosts=state.hosts, snapshots=state.snapshots, claims=state.claims)
+        containers = Containers(self._store, folders, environment=environment, traffic_port=self._ports.choose)
+        self._node = Node(self._store, containers, folders, clock=utc_now)
+        self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
+        self._pool = ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe")
+        cluster = LocalCluster(
+            self._store, self._node, self.events, pool=self._pool, as_written=self._snapshots.as_written
+        )
+        self._reconciler = Reconciler(cluster, Settings(drain_seconds=DRAIN_SECONDS, identity="mep"))
+        self._control = ControlServer(
+            {"snapshot": lambda _: self.snapshot(), "annotate": self._annotate, "down": self._down}
+        )
+        self._worker = threading.Thread(target=self._work, name="worker", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self._stopping = threading.Event()
+
+    def start(self, *, watch: bool) -> None:
+        """Read the files and begin; raise ``CliError`` for files that can't be applied."""
+        self._store.listen(self._hear)
+        self._node.listen(lambda namespace, endpoint: self._queue.add((namespace, endpoint)))
+        self._apply(read_sources(self._paths, self._snapshots))
+        self._node.start()
+        self._worker.start()
+        if watch:
+            self._watcher.start()
+        self._control.start()
+        self._state.announce(self._control.socket)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, and tell whether somebody has asked for the end meanwhile."""
+        return self._stopping.wait(seconds)
+
+    def ask_to_stop(self) -> None:
+        """Let ``wait`` return."""
+        self._stopping.set()
+
+    def stop(self, *, keep: bool = False) -> None:
+        """End every process and leave nothing behind, but the state folder if it is to be kept."""
+        self._stopping.set()
+        self._queue.close()
+        for thread in (self._watcher, self._worker):
+            if thread.ident is not None:
+                thread.join()
+        self._node.stop()
+        self._pool.shutdown()
+        self._control.stop()
+        self._state.leave(keep=keep)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Show everything there is."""
+        return build_snapshot(
+            self._store.list_all(names.KIND),
+            self._node.pods(),
+            self.events.last(EVENTS_SHOWN),
+            ports=self._ports,
+            state=self._state,
+            as_written=self._snapshots.as_written,
+        )
+
+    # Files.
+
+    def _apply(self, sources: Sources) -> None:
+        """Write what the files say, and remove the endpoints that are in none of them any more."""
+        self._sources = sources
+        wanted = set(sources.endpoints)
+        for manifest in sources.manifests:
+            self._store.apply(manifest, now=utc_now())
+        for body in self._store.list_all(names.KIND):
+            metadata = body["metadata"]
+            if (metadata["namespace"], metadata["name"]) not in wanted:
+                self._say(f"{metadata['name']} is in none of the files any more: removed")
+                self._store.delete(Key(names.KIND, metadata["namespace"], metadata["name"]))
+        for note in sources.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._say(f"Different here: {note}")
+
+    def _watch(self) -> None:
+        """Apply the files whenever one has changed, and not while somebody still writes to it."""
+        applied = before = signature(self._sources.files)
+        while not self._stopping.wait(WATCH_SECONDS):
+            now = signature(self._sources.files)
+            if now == before and now != applied:
+                self._apply_again()
+                applied = now = signature(self._sources.files)
+            before = now
+
+    def _apply_again(self) -> None:
+        try:
+            self._apply(read_sources(self._paths, self._snapshots))
+        except (CliError, OSError) as error:
+            self._say(f"Not applied: {error}")
+
+    # The operator's queue.
+
+    def _hear(self, body: Object) -> None:
+        metadata = body["metadata"]
+        name = metadata["name"] if body["kind"] == names.KIND else metadata.get("labels", {}).get(names.LABEL_ENDPOINT)
+        if name is not None:
+            self._queue.add((metadata["namespace"], name))
+
+    def _work(self) -> None:
+        while (key := self._queue.take()) is not None:
+            try:
+                plan = self._reconciler.reconcile(*key)
+            except OperatorError as error:
+                self._say(f"Tried again soon: {error}")
+                self._queue.failed(key)
+            except Exception as error:  # noqa: BLE001  a bug must not end the thread that all endpoints depend on
+                self._say(f"A bug of mep, tried again: {type(error).__name__}: {error}")
+                self._queue.failed(key)
+            else:
+                self._queue.done(key, again_after=plan.look_again_after if plan else None)
+
+    # What other commands ask for.
+
+    def _annotate(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        namespace, name = str(question["namespace"]), str(question["name"])
+        annotations = {str(key): str(value) for key, value in question["annotations"].items()}
+        if not self._store.annotate(namespace, name, annotations):
+            raise CliError(f"There is no endpoint {name}. `mep get` lists them.")
+        return {}
+
+    def _down(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        self.ask_to_stop()
+        return {}
+
+
+def event_line(event: Event) -> str:
+    """Write an Event in one line."""
+    time = datetime.fromisoformat(event.time).astimezone().strftime("%H:%M:%S")
+    return f"{time}  {event.endpoint}  {event.reason}: {event.message}"

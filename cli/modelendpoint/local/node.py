@@ -1,0 +1,177 @@
+"""What a cluster does by itself: Deployments become pods, and headless Services lists of hosts.
+
+What shall run must not be decided here, nor what a container is on this machine (``containers``).
+"""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from modelendpoint.local.containers import Containers, Folders
+from modelendpoint.local.deployments import Replica, balance
+from modelendpoint.local.mounts import write_whole
+from modelendpoint.local.objects import Object, ObjectStore
+from modelendpoint.local.pods import Pod, new_body
+from modelendpoint.local.relocation import build_hosts, hosts_file, shares_ports
+from modelendpoint_operator import names
+from modelendpoint_operator.adapters.reduction import is_router, is_terminating
+
+LOOK_SECONDS = 1.0
+"""How often everything is looked at although nobody told of a change."""
+PATIENCE_SECONDS = 10.0
+"""Longest wait for a killed process to be gone."""
+
+
+class Node:
+    """Runs the pods of all Deployments in the store."""
+
+    def __init__(
+        self, store: ObjectStore, containers: Containers, folders: Folders, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._containers = containers
+        self._folders = folders
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pods: dict[str, Pod] = {}
+        self._hosts: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._listeners: list[Callable[[str, str], None]] = []
+        self._changed = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        store.listen(lambda body: self._changed.set())
+
+    def listen(self, listener: Callable[[str, str], None]) -> None:
+        """Call this with namespace and endpoint of every pod that has changed."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all pods at once, and wait until they are gone."""
+        self._stop.set()
+        self._changed.set()
+        self._thread.join()
+        pods = self.pods()
+        for pod in pods:
+            pod.kill()
+        for pod in pods:
+            pod.join(timeout=PATIENCE_SECONDS)
+
+    def pods(self, *, namespace: str | None = None, endpoint: str | None = None) -> list[Pod]:
+        """Name the pods that have not ended, all or those of one endpoint, oldest first."""
+        with self._lock:
+            found = list(self._pods.values())
+        return [
+            pod
+            for pod in found
+            if namespace in (None, pod.body["metadata"]["namespace"])
+            and endpoint in (None, pod.body["metadata"]["labels"][names.LABEL_ENDPOINT])
+        ]
+
+    def annotate(self, pod: str, annotations: Mapping[str, str]) -> None:
+        """Set annotations of a pod; one that is gone needs none."""
+        with self._lock:
+            found = self._pods.get(pod)
+        if found is not None:
+            found.annotate(annotations)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._changed.wait(LOOK_SECONDS)
+            self._changed.clear()
+            self._forget_gone()
+            # Hosts first: the router's files name the lists, which must be there by then.
+            self._write_hosts()
+            for pod in self.pods():
+                if not is_terminating(pod.body):
+                    self._containers.refresh(pod)
+            self._scale_all()
+
+    def _forget_gone(self) -> None:
+        gone = [pod for pod in self.pods() if pod.is_gone]
+        for pod in gone:
+            self._containers.forget(pod)
+        with self._lock:
+            self._pods = {name: pod for name, pod in self._pods.items() if pod not in gone}
+
+    def _scale_all(self) -> None:
+        deployments = self._store.list_all("Deployment")
+        owners = {body["metadata"]["uid"] for body in deployments}
+        for pod in self.pods():
+            if _owner(pod.body) not in owners:
+                pod.end(now=self._clock())
+        for body in deployments:
+            self._scale(body)
+
+    def _scale(self, deployment: Object) -> None:
+        uid, template = deployment["metadata"]["uid"], deployment["spec"]["template"]["spec"]
+        own = {pod.name: pod for pod in self.pods() if _owner(pod.body) == uid and not is_terminating(pod.body)}
+        pods = [
+            Replica(name=name, is_current=pod.body["spec"] == template, is_ready=pod.is_ready)
+            for name, pod in own.items()
+        ]
+        wanted: int = deployment["spec"]["replicas"]
+        if is_router(deployment):
+            # One machine needs one router, and for an update two only where they can listen on one port.
+            changes = balance(pods, replicas=min(wanted, 1), surge=1 if shares_ports() else 0)
+        else:
+            changes = balance(pods, replicas=wanted)
+        for name in changes.end:
+            own[name].end(now=self._clock())
+        for _ in range(changes.create):
+            self._create(deployment)
+
+    def _create(self, deployment: Object) -> None:
+        name = f"{deployment['metadata']['name']}-{secrets.token_hex(3)}"
+        pod = Pod(
+            new_body(name, deployment=deployment, now=self._clock()),
+            folder=self._folders.pods / name,
+            prepare=self._containers.prepare,
+            changed=self._hear,
+        )
+        with self._lock:
+            self._pods[name] = pod
+        pod.start()
+
+    def _hear(self, pod: Pod) -> None:
+        self._changed.set()
+        metadata = pod.body["metadata"]
+        for listener in self._listeners:
+            listener(metadata["namespace"], metadata["labels"][names.LABEL_ENDPOINT])
+
+    def _write_hosts(self) -> None:
+        """Write for each headless Service which pods a cluster's DNS would name."""
+        wanted = {
+            (body["metadata"]["namespace"], body["metadata"]["name"]): self._ports_behind(body)
+            for body in self._store.list_all("Service")
+            if body["spec"].get("clusterIP") == "None"
+        }
+        for namespace, name in self._hosts.keys() - wanted.keys():
+            hosts_file(self._folders.hosts / namespace, name).unlink(missing_ok=True)
+        for (namespace, name), ports in wanted.items():
+            if self._hosts.get((namespace, name)) != ports:
+                folder = self._folders.hosts / namespace
+                folder.mkdir(parents=True, exist_ok=True)
+                write_whole(hosts_file(folder, name), json.dumps(build_hosts(name, ports)).encode())
+        self._hosts = wanted
+
+    def _ports_behind(self, service: Object) -> tuple[int, ...]:
+        selector, port = service["spec"]["selector"], service["spec"]["ports"][0]["port"]
+        return tuple(
+            sorted(
+                pod.launch.ports[port]
+                for pod in self.pods(namespace=service["metadata"]["namespace"])
+                if pod.launch and pod.is_ready and not is_terminating(pod.body)
+                if selector.items() <= pod.body["metadata"]["labels"].items()
+            )
+        )
+
+
+def _owner(body: Mapping[str, Any]) -> str:
+    return str(body["metadata"]["ownerReferences"][0]["uid"])
