@@ -71,7 +71,7 @@ class FastPath:
             and length.isdecimal()
             and int(length) <= self._most
             and environ.get("HTTP_ACCEPT") in _ANY
-            and not any(header in environ for header in _UNUSUAL)
+            and environ.keys().isdisjoint(_UNUSUAL)
         )
 
     def _count(self, environ: dict[str, Any], protocol: WireProtocol, arrived: float) -> None:

@@ -93,6 +93,8 @@ class OnnxModel:
             raise ModelInvalid(
                 f"ONNX Runtime {onnxruntime.__version__} can't load the model: {_reason(error)}."
             ) from error
+        # The method behind ``InferenceSession.run``, whose own look at the inputs ours makes needless: a fifth of a run.
+        self._run = self._session._sess.run
         self.signature = _signature(self._session)
         self._raw_inputs = frozenset(spec.name for spec in self.signature.inputs if spec.datatype == "BF16")
         self._needs_values = "BF16" in {spec.datatype for spec in (*self.signature.inputs, *self.signature.outputs)}
@@ -115,7 +117,7 @@ class OnnxModel:
         try:
             if self._needs_values:
                 return self._run_values(inputs, outputs, cancel)
-            return self._session.run(outputs, inputs, cancel.options)  # type: ignore[no-any-return]
+            return self._run(outputs, inputs, cancel.options)  # type: ignore[no-any-return]
         except Exception as error:
             raise _run_error(error) from error
 

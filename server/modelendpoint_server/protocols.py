@@ -3,9 +3,9 @@
 Both ways into the server, Flask's routes and the fast path in front of them, answer through these.
 """
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from modelendpoint_server.errors import NotAcceptable, UnsupportedMediaType
 from modelendpoint_server.formats import csv_rows, open_inference, tabular_json
@@ -20,20 +20,18 @@ READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 """Content types of JSON bodies: also what curl says when it is told nothing."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What the headers of a request say about its body and the wanted answer."""
 
     content_type: str = JSON
-    parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, str] = MappingProxyType({})
     """Parameters of the content type."""
     accept: str = ""
     header_length: str | None = None
     """Length of the JSON in front of raw tensors."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A successful answer."""
 
     body: bytes

@@ -24,7 +24,7 @@ def decode(body: bytes, signature: Signature, limits: Limits, *, header: bool | 
     """Decode rows; ``header`` is what the content type says, ``None``: the first line is one if it is no data."""
     spec = signature.only_input
     if header is not True and spec is not None and (tensor := quick.matrix_of_lines(body, spec)) is not None:
-        return Call({spec.name: tensor}, is_finite=True)
+        return Call({spec.name: tensor}, is_checked=spec.accepts(tensor.shape))
     rows = _read(body)
     columns = None
     if rows and (header or (header is None and _is_header(rows[0], _specs(None, len(rows[0]), signature)))):

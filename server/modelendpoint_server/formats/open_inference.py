@@ -104,7 +104,10 @@ def _quick(body: bytes, signature: Signature) -> Call | None:
             return None
         inputs[spec.name] = tensor
     id_ = document.get("id")
-    return Call(inputs, id=id_, is_finite=True) if id_ is None or isinstance(id_, str) else None
+    if id_ is not None and not isinstance(id_, str):
+        return None
+    fits = all(signature.by_name[name].accepts(tensor.shape) for name, tensor in inputs.items())
+    return Call(inputs, id=id_, is_checked=fits and len(inputs) == len(signature.inputs))
 
 
 def _quick_spec(entry: Any, signature: Signature) -> TensorSpec | None:

@@ -21,7 +21,7 @@ def decode(body: bytes, signature: Signature, limits: Limits) -> Call:
     """Decode a request; raise ``InvalidRequest``."""
     spec = signature.only_input
     if spec is not None and (tensor := quick.instances(body, spec)) is not None:
-        return Call({spec.name: tensor}, is_finite=True)
+        return Call({spec.name: tensor}, is_checked=spec.accepts(tensor.shape))
     document = json_body.parse_object(body, max_nesting=limits.max_nesting)
     form = _form(document)
     inputs = _DECODERS[form](document[form], signature, limits)
