@@ -1,4 +1,4 @@
-"""Real stores on this machine: an S3 server, a GCS and an Azure emulator, a container registry.
+"""Real servers on this machine: an S3 server, a GCS and an Azure emulator, a container registry, Prometheus.
 
 Built from Go and npm packages into the cache at their first use. What can't be built fails the test that asked for it,
 with the reason; nothing is skipped.
@@ -22,6 +22,7 @@ GO_TOOLS = {
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "oras": "oras.land/oras/cmd/oras@v1.3.6",
+    "prometheus": "github.com/prometheus/prometheus/cmd/prometheus@v0.316.0",  # released as 3.16.0
 }
 NPM_TOOLS = {"azurite-blob": "azurite@3.35.0"}
 _START_SECONDS = 30.0
@@ -57,7 +58,7 @@ def find_npm_tool(name: str) -> Path:
 def _build(command: Sequence[str], environment: Mapping[str, str], name: str) -> None:
     if shutil.which(command[0]) is None:
         raise RuntimeError(f"{name} can't be built: {command[0]} is not installed")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1800)
     if done.returncode:
         raise RuntimeError(f"{name} can't be built: {done.stderr[-2000:]}")
 
