@@ -35,6 +35,7 @@ def main(
             prog_name=name or _program_name(sys.argv[0]),
             standalone_mode=False,
             color=color,
+            obj=environment,
             complete_var="_MEP_COMPLETE",
         )
     except click.ClickException as error:

@@ -39,6 +39,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "examples": Entry(
             place="modelendpoint.commands.examples:examples", summary="Write golden examples of a model's answers."
         ),
+        "serve": Entry(place="modelendpoint.commands.serve:serve", summary="Serve one model on this machine."),
     },
     "Shell": {
         "completion": Entry(
