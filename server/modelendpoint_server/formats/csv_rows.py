@@ -81,12 +81,13 @@ def _is_data(text: str) -> bool:
 def _cells(number: int, row: list[str], specs: list[TensorSpec], limits: Limits) -> list[Any]:
     # A row that is too long is reported with its length; its surplus cells belong to nothing.
     return [
-        _cell(text, spec, f"Row {number}, column {column}", limits)
+        parse_cell(text, spec, f"Row {number}, column {column}", limits)
         for column, (text, spec) in enumerate(zip(row, specs, strict=False))
     ] + row[len(specs) :]
 
 
-def _cell(text: str, spec: TensorSpec, place: str, limits: Limits) -> Any:
+def parse_cell(text: str, spec: TensorSpec, place: str, limits: Limits) -> Any:
+    """Read one cell; raise ``InvalidRequest`` with its place."""
     kind = spec.dtype.kind
     if kind == "O":
         return text
