@@ -4,20 +4,27 @@ Traffic must not be here: nothing in a revision's objects changes when weights d
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.api.spec import Model, ResourceAmounts
+from modelendpoint_operator.api.spec import Model
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
+from modelendpoint_operator.manifests.pods import (
+    Volume,
+    build_pod_spec,
+    build_resources,
+    build_volume,
+    credentials_volume,
+    model_volume,
+    volume_of,
+)
 from modelendpoint_operator.observation import RevisionRecord
 
-USER = 65532
 FINISH_SECONDS = 600
 """Longest time for the requests in flight when a pod ends: the upper limit of spec.routing.timeoutSeconds. The server
 ends as soon as they are answered. Not the endpoint's own timeout, or changing that would restart every pod."""
-MODEL_VOLUME_LIMIT = "20Gi"
 
 
 def build_revision_record(
@@ -107,30 +114,15 @@ def _deployment(
 def _pod(
     endpoint: ModelEndpoint, record: RevisionRecord, *, image_pull_policy: str, drain_seconds: int
 ) -> dict[str, Any]:
-    volumes = _volumes(endpoint, record)
+    container = _container(endpoint, record, image_pull_policy=image_pull_policy, drain=drain_seconds)
     return {
-        "containers": [_container(endpoint, record, volumes, image_pull_policy=image_pull_policy, drain=drain_seconds)],
-        "volumes": [{"name": volume["name"], **volume["source"]} for volume in volumes],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **build_pod_spec(container, _volumes(endpoint, record)),
         "terminationGracePeriodSeconds": drain_seconds + FINISH_SECONDS,
     }
 
 
 def _container(
-    endpoint: ModelEndpoint,
-    record: RevisionRecord,
-    volumes: Sequence[Mapping[str, Any]],
-    *,
-    image_pull_policy: str,
-    drain: int,
+    endpoint: ModelEndpoint, record: RevisionRecord, *, image_pull_policy: str, drain: int
 ) -> dict[str, Any]:
     ready = {"path": names.PATH_READY, "port": "management"}
     alive = {"path": names.PATH_LIVE, "port": "management"}
@@ -146,13 +138,7 @@ def _container(
         "readinessProbe": {"httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {"httpGet": alive, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": drain}}} if drain else {},
-        "resources": _resources(record),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [volume["mount"] for volume in volumes],
+        "resources": build_resources(record.template.server.resources),
     }
 
 
@@ -200,55 +186,24 @@ def _text(number: float | None) -> str | None:
     return None if number is None else repr(number)
 
 
-def _resources(record: RevisionRecord) -> dict[str, Any]:
-    resources = record.template.server.resources
-    amounts = {"requests": resources.requests, "limits": resources.limits}
-    return {kind: _amounts(amount) for kind, amount in amounts.items() if amount is not None}
-
-
-def _amounts(amounts: ResourceAmounts) -> dict[str, str]:
-    return amounts.model_dump(exclude_none=True)
-
-
-def _volumes(endpoint: ModelEndpoint, record: RevisionRecord) -> list[dict[str, Any]]:
-    """List the volumes, each with its source and its mount.
-
-    ConfigMaps and Secrets are optional: a pod whose Secret is missing starts all the same, and then the server can say
-    what is missing, where a pod that waits for its volume says nothing that a user would find.
-    """
+def _volumes(endpoint: ModelEndpoint, record: RevisionRecord) -> list[Volume]:
+    """List the volumes, each with its source and its mount. The ConfigMap is optional: see ``credentials_volume``."""
     name = names.revision_name(endpoint.name, record.number)
     volumes = [
-        _volume("models", names.MODEL_DIR, {"emptyDir": {"sizeLimit": MODEL_VOLUME_LIMIT}}, read_only=False),
-        _volume("revision", names.DIGEST_DIR, {"configMap": {"name": name, "optional": True}}),
+        model_volume(),
+        build_volume("revision", names.DIGEST_DIR, {"configMap": {"name": name, "optional": True}}),
     ]
     credentials = record.template.model.credentials_secret_ref
     if credentials is not None:
-        source = {"secret": {"secretName": credentials.name, "optional": True}}
-        volumes.append(_volume("credentials", names.CREDENTIALS_DIR, source))
+        volumes.append(credentials_volume("credentials", credentials.name, path=names.CREDENTIALS_DIR))
     return volumes + _model_volumes(record.template.model)
 
 
-def _model_volumes(model: Model) -> list[dict[str, Any]]:
+def _model_volumes(model: Model) -> list[Volume]:
     """Mount what the model and its golden examples are in, once each."""
-    golden = _mounted("golden-examples", model.golden_examples.uri) if model.golden_examples else None
-    found = [volume for volume in (_mounted("model", model.uri), golden) if volume]
+    golden = volume_of("golden-examples", model.golden_examples.uri) if model.golden_examples else None
+    found = [volume for volume in (volume_of("model", model.uri), golden) if volume]
     return list({volume["mount"]["mountPath"]: volume for volume in reversed(found)}.values())[::-1]
-
-
-def _mounted(name: str, uri: str) -> dict[str, Any] | None:
-    scheme, _, rest = uri.partition("://")
-    holder = rest.partition("/")[0]
-    if scheme == "pvc":
-        source = {"persistentVolumeClaim": {"claimName": holder, "readOnly": True}}
-        return _volume(name, f"{names.PVC_DIR}/{holder}", source)
-    if scheme == "configmap":
-        return _volume(name, f"{names.CONFIGMAP_DIR}/{holder}", {"configMap": {"name": holder, "optional": True}})
-    return None
-
-
-def _volume(name: str, path: str, source: dict[str, Any], *, read_only: bool = True) -> dict[str, Any]:
-    mount = {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
-    return {"name": name, "source": source, "mount": mount}
 
 
 def _metadata(
