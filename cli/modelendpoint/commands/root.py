@@ -41,6 +41,22 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         ),
         "serve": Entry(place="modelendpoint.commands.serve:serve", summary="Serve one model on this machine."),
     },
+    "Endpoints on this machine": {
+        "local": Entry(place="modelendpoint.commands.local:local", summary="Run endpoints here: up and down."),
+        "get": Entry(place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here."),
+        "predict": Entry(place="modelendpoint.commands.endpoints:predict", summary="Send rows to an endpoint."),
+        "logs": Entry(place="modelendpoint.commands.endpoints:logs", summary="Print what servers and router log."),
+        "promote": Entry(place="modelendpoint.commands.orders:promote", summary="Go on to the next step."),
+        "promote-full": Entry(
+            place="modelendpoint.commands.orders:promote_full", summary="Give a candidate all traffic."
+        ),
+        "abort": Entry(place="modelendpoint.commands.orders:abort", summary="End a rollout; stable serves on."),
+        "retry": Entry(place="modelendpoint.commands.orders:retry", summary="Try a rejected revision again."),
+        "pause": Entry(place="modelendpoint.commands.orders:pause", summary="Stay in the present step."),
+        "resume": Entry(place="modelendpoint.commands.orders:resume", summary="Go on after a pause."),
+        "rollback-to": Entry(place="modelendpoint.commands.orders:rollback_to", summary="Go back to a revision."),
+        "undo": Entry(place="modelendpoint.commands.orders:undo", summary="Go back to the revision before."),
+    },
     "Shell": {
         "completion": Entry(
             place="modelendpoint.commands.completion:completion", summary="Print the completion script of a shell."

@@ -9,13 +9,22 @@ itself is here, and what must read differently because there is one machine and 
     cluster      the operator's port ``Cluster``: objects, pods, routers and reports, observed and written
     objects      the API server: objects as files, who wants to hear of changes
     sources      the YAML files that people write, and the model files beside them
+    copies       copies of those, so that a revision keeps its bytes
+    state        the state folder: who uses it, and what a crash has left in it
     node         controllers and kubelet: Deployments become pods, headless Services become Envoy's lists of hosts
     pods         the life of one pod: start, probes, restarts with back-off, end
     deployments  how many pods to create and to end
+    containers   what an image, a port and a volume are on this machine
+    probes       readiness and the others, asked as the kubelet asks them
     relocation   manifests and Envoy's documents with this machine's ports and folders in them
     mounts       ConfigMaps and Secrets as folders, changed as the kubelet changes them
     processes    processes that can be found again and ended after a crash
-    control      how other ``mep`` commands talk to the running instance
+    events       what has happened, for people
     snapshot     what an instance shows of itself
+    latency      how long answers took, as the router counted it
     view         the terminal view of a snapshot
+    control      how other ``mep`` commands talk to the running instance
+    client       the running instance as those commands see it
+    orders       promote, abort and the others as annotations
+    ports        free ports, and those that endpoints keep
 """

@@ -56,8 +56,7 @@ class Folders:
 
     pods: Path
     hosts: Path
-    snapshots: Path
-    claims: Path
+    copies: Path
 
 
 class Containers:
@@ -126,8 +125,7 @@ class Containers:
             folder=pod.folder,
             ports=self._choose_ports(pod, container),
             hosts=self._folders.hosts / metadata["namespace"],
-            snapshots=self._folders.snapshots,
-            claims=self._folders.claims,
+            copies=self._folders.copies,
         )
 
     def _choose_ports(self, pod: Pod, container: Mapping[str, Any]) -> dict[int, int]:

@@ -41,9 +41,10 @@ class ControlServer:
 
     def stop(self) -> None:
         """Stop answering and remove the socket."""
-        self._server.shutdown()
+        if self._thread.ident is not None:
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
-        self._thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

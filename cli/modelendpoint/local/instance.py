@@ -6,7 +6,6 @@ Put together here, and nothing else: planning is the operator's, running process
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from modelendpoint.errors import CliError
 from modelendpoint.local.cluster import LocalCluster
 from modelendpoint.local.containers import DRAIN_SECONDS, Containers, Folders
 from modelendpoint.local.control import ControlServer
-from modelendpoint.local.events import Event, EventLog
+from modelendpoint.local.copies import Copies
+from modelendpoint.local.events import EventLog
 from modelendpoint.local.node import Node
 from modelendpoint.local.objects import Key, Object, ObjectStore
 from modelendpoint.local.ports import TrafficPorts
+from modelendpoint.local.relocation import LOOPBACK
 from modelendpoint.local.snapshot import build_snapshot
-from modelendpoint.local.snapshots import Snapshots
 from modelendpoint.local.sources import Sources, read_sources, signature
 from modelendpoint.local.state import StateFolder
 from modelendpoint_operator import names
@@ -55,17 +55,17 @@ class Instance:
             say("Ended what a crash had left running")
         self._said: set[str] = set()
         self._store = ObjectStore(state.objects)
-        self._snapshots = Snapshots(state.snapshots)
+        self._copies = Copies(state.copies)
         self._sources = Sources(manifests=(), files=(), notes=())
         self.events = EventLog(state.events)
         self._ports = TrafficPorts(state.ports, first=first_port)
-        folders = Folders(pods=state.pods, hosts=state.hosts, snapshots=state.snapshots, claims=state.claims)
+        folders = Folders(pods=state.pods, hosts=state.hosts, copies=state.copies)
         containers = Containers(self._store, folders, environment=environment, traffic_port=self._ports.choose)
         self._node = Node(self._store, containers, folders, clock=utc_now)
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
         self._pool = ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe")
         cluster = LocalCluster(
-            self._store, self._node, self.events, pool=self._pool, as_written=self._snapshots.as_written
+            self._store, self._node, self.events, pool=self._pool, as_written=self._copies.as_written
         )
         self._reconciler = Reconciler(cluster, Settings(drain_seconds=DRAIN_SECONDS, identity="mep"))
         self._control = ControlServer(
@@ -75,17 +75,21 @@ class Instance:
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self._stopping = threading.Event()
 
-    def start(self, *, watch: bool) -> None:
-        """Read the files and begin; raise ``CliError`` for files that can't be applied."""
+    def start(self, *, watch: bool) -> dict[str, str]:
+        """Read the files, begin, and return the URL of each endpoint; raise ``CliError`` for files that can't be applied."""
         self._store.listen(self._hear)
         self._node.listen(lambda namespace, endpoint: self._queue.add((namespace, endpoint)))
-        self._apply(read_sources(self._paths, self._snapshots))
+        self._apply(read_sources(self._paths, self._copies))
         self._node.start()
         self._worker.start()
         if watch:
             self._watcher.start()
         self._control.start()
         self._state.announce(self._control.socket)
+        return {
+            name: f"http://{LOOPBACK}:{self._ports.choose(namespace, name)}"
+            for namespace, name in self._sources.endpoints
+        }
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether somebody has asked for the end meanwhile."""
@@ -115,7 +119,7 @@ class Instance:
             self.events.last(EVENTS_SHOWN),
             ports=self._ports,
             state=self._state,
-            as_written=self._snapshots.as_written,
+            as_written=self._copies.as_written,
         )
 
     # Files.
@@ -148,7 +152,7 @@ class Instance:
 
     def _apply_again(self) -> None:
         try:
-            self._apply(read_sources(self._paths, self._snapshots))
+            self._apply(read_sources(self._paths, self._copies))
         except (CliError, OSError) as error:
             self._say(f"Not applied: {error}")
 
@@ -185,9 +189,3 @@ class Instance:
     def _down(self, question: Mapping[str, Any]) -> dict[str, Any]:
         self.ask_to_stop()
         return {}
-
-
-def event_line(event: Event) -> str:
-    """Write an Event in one line."""
-    time = datetime.fromisoformat(event.time).astimezone().strftime("%H:%M:%S")
-    return f"{time}  {event.endpoint}  {event.reason}: {event.message}"

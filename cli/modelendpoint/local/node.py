@@ -56,7 +56,8 @@ class Node:
         """End all pods at once, and wait until they are gone."""
         self._stop.set()
         self._changed.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         pods = self.pods()
         for pod in pods:
             pod.kill()

@@ -92,7 +92,9 @@ def end_left_over(pid_file: Path, *, patience_seconds: float = 5.0) -> bool:
 def is_alive(pid: int, *, started: float) -> bool:
     """Tell whether a process runs that has this number and was started then."""
     try:
-        return abs(psutil.Process(pid).create_time() - started) < START_TOLERANCE_SECONDS
+        process = psutil.Process(pid)
+        has_ended = process.status() == psutil.STATUS_ZOMBIE
+        return not has_ended and abs(process.create_time() - started) < START_TOLERANCE_SECONDS
     except psutil.Error:
         return False
 

@@ -16,7 +16,7 @@ from modelendpoint_operator.manifests.xds import Document, discovery
 
 LOOPBACK = "127.0.0.1"
 
-SNAPSHOTS = "pvc://local-snapshots/"
+COPIES = "pvc://local-copies/"
 """Start of the URI of a model file that was copied into the state folder. The API accepts no ``file://``."""
 FILES = "pvc://local-files/"
 """Start of the URI of a model file that was not there to be copied; what follows is its path, quoted,
@@ -35,10 +35,8 @@ class Place:
     """This machine's port for each port that the pod listens on."""
     hosts: Path
     """Folder of the lists of hosts, one file for each headless Service."""
-    snapshots: Path
+    copies: Path
     """Folder of the copied model files."""
-    claims: Path
-    """Folder that stands for the claims of ``pvc://``, one folder for each."""
 
     def path(self, path: str) -> Path:
         """Find the folder that stands for a path of the container."""
@@ -55,7 +53,6 @@ def relocate_environment(given: Mapping[str, str], place: Place) -> dict[str, st
         "MODELENDPOINT_REVISION_DIR": str(place.path(names.DIGEST_DIR)),
         "MODELENDPOINT_CREDENTIALS_DIR": str(place.path(names.CREDENTIALS_DIR)),
         "MODELENDPOINT_CONFIGMAP_DIR": str(place.path(names.CONFIGMAP_DIR)),
-        "MODELENDPOINT_PVC_DIR": str(place.claims),
         "MODELENDPOINT_LOG_FORMAT": "text",
     }
 
@@ -63,8 +60,8 @@ def relocate_environment(given: Mapping[str, str], place: Place) -> dict[str, st
 def _relocate_value(value: str, place: Place) -> str:
     if value == names.MODEL_DIR:
         return str(place.path(names.MODEL_DIR))
-    if value.startswith(SNAPSHOTS):
-        return f"file://{place.snapshots}/{value.removeprefix(SNAPSHOTS)}"
+    if value.startswith(COPIES):
+        return f"file://{place.copies}/{value.removeprefix(COPIES)}"
     return f"file:///{unquote(value.removeprefix(FILES))}" if value.startswith(FILES) else value
 
 

@@ -12,14 +12,14 @@ import yaml
 from pydantic import ValidationError
 
 from modelendpoint.errors import CliError
-from modelendpoint.local.snapshots import Snapshots
+from modelendpoint.local.copies import Copies
 from modelendpoint_operator import names
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 
 NAMESPACE = "default"
 """Namespace of what names none."""
 
-_FILE = "file://"
+_ON_THIS_MACHINE = ("file", "pvc")
 _MOUNTED = ("ConfigMap", "Secret")
 
 _MEANINGLESS = {
@@ -53,7 +53,7 @@ class Sources:
         ]
 
 
-def read_sources(paths: Sequence[Path], snapshots: Snapshots) -> Sources:
+def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
     """Read all files; raise ``CliError`` for what can't be applied."""
     manifests, files, notes = [], [*paths], []
     for path in paths:
@@ -62,7 +62,7 @@ def read_sources(paths: Sequence[Path], snapshots: Snapshots) -> Sources:
             if found.kind in _MOUNTED:
                 manifests.append(found.with_identity())
             elif found.kind == names.KIND:
-                manifests.append(found.endpoint(snapshots))
+                manifests.append(found.endpoint(copies))
                 files += found.local_files()
                 notes += found.notes()
             else:
@@ -121,14 +121,14 @@ class _Document:
         metadata = {"namespace": NAMESPACE, **self._document["metadata"]}
         return {**self._document, "metadata": metadata}
 
-    def endpoint(self, snapshots: Snapshots) -> dict[str, Any]:
+    def endpoint(self, copies: Copies) -> dict[str, Any]:
         """Build the manifest to apply: as written, with copies in place of local files."""
         if self._document.get("apiVersion") != names.API_VERSION:
             raise CliError(f"{self._path}: {self.kind} {self.name} needs apiVersion {names.API_VERSION}.")
         spec = self._document.get("spec")
         if not isinstance(spec, dict):
             raise CliError(f"{self._path}: {self.kind} {self.name} has no spec. Write at least spec.model.uri.")
-        spec = self._with_copies(spec, snapshots)
+        spec = self._with_copies(spec, copies)
         try:
             ModelEndpointSpec.model_validate(spec)
         except ValidationError as error:
@@ -149,9 +149,10 @@ class _Document:
                 f"spec.model.credentialsSecretRef: without a Secret {name} in the files, credentials are taken from "
                 "this shell's environment (AWS_ACCESS_KEY_ID, HF_TOKEN, ...)"
             )
-        if any(str(part.get("uri")).startswith("pvc://") for part in self._models()):
-            found.append("pvc://<claim>/...: read from the folder pvc/<claim> beside the state folder")
-        if self.local_files():
+        uris = [str(part.get("uri")) for part in self._models()]
+        if any(uri.startswith("pvc://") for uri in uris):
+            found.append(f"pvc://<claim>/...: read from the folder <claim> beside {self._path.name}")
+        if any(uri.startswith("file://") for uri in uris):
             found.append("file://...: a cluster can't read it; upload the model before you apply this file there")
         return found
 
@@ -161,27 +162,27 @@ class _Document:
         return [part for part in parts if isinstance(part, dict)]
 
     def _local_path(self, part: Mapping[str, Any]) -> Path | None:
-        uri = str(part.get("uri"))
-        if not uri.startswith(_FILE):
-            return None
-        return (self._path.parent / uri.removeprefix(_FILE)).resolve()
+        """Find the file that a URI leads to. The claims of ``pvc://`` are folders beside the YAML file."""
+        scheme, _, rest = str(part.get("uri")).partition("://")
+        return (self._path.parent / rest).resolve() if scheme in _ON_THIS_MACHINE else None
 
-    def _with_copies(self, spec: dict[str, Any], snapshots: Snapshots) -> dict[str, Any]:
+    def _with_copies(self, spec: dict[str, Any], copies: Copies) -> dict[str, Any]:
         model = spec.get("model")
         if not isinstance(model, dict):
             return spec
-        model = self._with_copy(model, snapshots)
+        model = self._with_copy(model, copies)
         golden = model.get("goldenExamples")
         if isinstance(golden, dict):
-            copied = self._with_copy(golden, snapshots)
+            copied = self._with_copy(golden, copies)
             model = {**model, "goldenExamples": {**golden, "uri": copied.get("uri")}}
         return {**spec, "model": model}
 
-    def _with_copy(self, part: dict[str, Any], snapshots: Snapshots) -> dict[str, Any]:
+    def _with_copy(self, part: dict[str, Any], copies: Copies) -> dict[str, Any]:
         path = self._local_path(part)
         if path is None:
             return part
-        taken = snapshots.take(path)
+        written = str(part["uri"])
+        taken = copies.take(path, written=f"file://{path}" if written.startswith("file://") else written)
         pin = {"sha256": taken.sha256} if taken.sha256 and not part.get("sha256") else {}
         return {**part, "uri": taken.uri, **pin}
 

@@ -53,19 +53,14 @@ class StateFolder:
         return self.root / "hosts"
 
     @property
-    def snapshots(self) -> Path:
+    def copies(self) -> Path:
         """Copies of model files."""
-        return self.root / "snapshots"
+        return self.root / "copies"
 
     @property
     def ports(self) -> Path:
         """Which endpoint has which port."""
         return self.root / "ports.json"
-
-    @property
-    def claims(self) -> Path:
-        """What stands for the claims of ``pvc://``."""
-        return self.root.parent / "pvc"
 
     def take(self) -> bool:
         """Make the folder this process's own, and end what a crash has left running; tell whether there was any.
@@ -113,7 +108,7 @@ class StateFolder:
     def _create(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for folder in (self.objects, self.snapshots, self.pods):
+            for folder in (self.objects, self.copies, self.pods):
                 folder.mkdir(exist_ok=True)
             # As other tools' caches do: nobody wants it in a repository.
             (self.root / ".gitignore").write_text("*\n")

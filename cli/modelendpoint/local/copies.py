@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from modelendpoint.local.relocation import FILES, SNAPSHOTS
+from modelendpoint.local.relocation import COPIES, FILES
 from modelendpoint_server.artifact.download import digest_of
 
 _ORIGIN = "origin"
@@ -27,34 +27,37 @@ class Taken:
     """The digest that its bytes have; None where only the server can tell."""
 
 
-class Snapshots:
+class Copies:
     """The copies of one instance."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._origins = {path.parent.name: path.read_text() for path in folder.glob(f"*/{_ORIGIN}")}
 
-    def take(self, path: Path) -> Taken:
-        """Copy a file or folder as it is now; one that is not there is left for the server to report."""
+    def take(self, path: Path, *, written: str) -> Taken:
+        """Copy a file or folder as it is now; one that is not there is left for the server to report.
+
+        ``written`` is the URI by which people know it.
+        """
         if not path.exists():
             return Taken(uri=FILES + quote(str(path).lstrip("/")), sha256=None)
         digest = _digest(path)
-        key = hashlib.sha256(f"{path}\n{digest}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{written}\n{digest}".encode()).hexdigest()[:16]
         name = _UNUSUAL.sub("_", path.name)
         if not (self._folder / key / _ORIGIN).exists():
-            self._copy(path, key, name)
+            self._copy(path, key, name, written)
         is_pinned = path.is_file() and path.suffix == ".onnx"
-        return Taken(uri=f"{SNAPSHOTS}{key}/{name}", sha256=digest if is_pinned else None)
+        return Taken(uri=f"{COPIES}{key}/{name}", sha256=digest if is_pinned else None)
 
     def as_written(self, text: str) -> str:
         """Put into a text the files that people know in place of their copies."""
         for key, origin in self._origins.items():
-            name = _UNUSUAL.sub("_", Path(origin).name)
-            for start in (SNAPSHOTS, f"file://{self._folder}/"):
-                text = text.replace(f"{start}{key}/{name}", f"file://{origin}")
+            name = _UNUSUAL.sub("_", origin.rpartition("/")[2])
+            for start in (COPIES, f"file://{self._folder}/"):
+                text = text.replace(f"{start}{key}/{name}", origin)
         return _FILES_URI.sub(lambda found: f"file:///{unquote(found[1])}", text)
 
-    def _copy(self, path: Path, key: str, name: str) -> None:
+    def _copy(self, path: Path, key: str, name: str, written: str) -> None:
         folder = self._folder / key
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -62,8 +65,8 @@ class Snapshots:
             shutil.copytree(path, folder / name)
         else:
             shutil.copyfile(path, folder / name)
-        (folder / _ORIGIN).write_text(str(path))
-        self._origins[key] = str(path)
+        (folder / _ORIGIN).write_text(written)
+        self._origins[key] = written
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,75 @@
+"""Which annotation gives an order, for which revision, with which value. Carrying orders out must not be here. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelendpoint.errors import CliError
+from modelendpoint_operator import names
+from modelendpoint_operator.rollout.orders import Verb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """An order as it is written on an endpoint."""
+
+    annotation: str
+    value: str
+    revision: int
+
+
+def give(body: Mapping[str, Any], word: str, *, revision: int | None) -> Given:
+    """Choose the revision where none is named, and a value that was not given before.
+
+    Raises ``CliError`` where there is nothing to give the order to.
+    """
+    annotation = f"{names.GROUP}/{word}"
+    if annotation not in set(Verb):
+        raise CliError(f"This version does not know {word}; it knows {', '.join(verb.word for verb in Verb)}.")
+    meant = _REVISIONS[word](body) if revision is None else revision
+    before = (body["metadata"].get("annotations") or {}).get(annotation, "")
+    return Given(annotation=annotation, value=_next_value(before, meant), revision=meant)
+
+
+def _next_value(before: str, revision: int) -> str:
+    """Each value acts once; the same order again needs a suffix."""
+    number, _, count = before.partition("/")
+    if number != str(revision):
+        return str(revision)
+    return f"{revision}/{int(count) + 1 if count.isdecimal() else 2}"
+
+
+def _candidate(body: Mapping[str, Any]) -> int:
+    status = body.get("status", {})
+    found = status.get("candidate") or (status.get("stable") if status.get("rollout") else None)
+    if not found:
+        name = body["metadata"]["name"]
+        raise CliError(f"No rollout is under way for {name}. `mep get {name}` shows what it does.")
+    return int(found["revision"])
+
+
+def _rejected(body: Mapping[str, Any]) -> int:
+    rejected = body.get("status", {}).get("rejected") or []
+    if not rejected:
+        raise CliError(f"No revision of {body['metadata']['name']} was rejected, so there is none to try again.")
+    return int(rejected[-1]["revision"])
+
+
+def _previous(body: Mapping[str, Any]) -> int:
+    status = body.get("status", {})
+    serving = (status.get("stable") or {}).get("revision")
+    served = [int(past["revision"]) for past in status.get("history") or [] if past["revision"] != serving]
+    if not served:
+        raise CliError(f"No other revision of {body['metadata']['name']} has served before, so there is no way back.")
+    return served[0]
+
+
+_REVISIONS = {
+    "promote": _candidate,
+    "promote-full": _candidate,
+    "abort": _candidate,
+    "pause": _candidate,
+    "resume": _candidate,
+    "retry": _rejected,
+    "rollback-to": _previous,
+}

@@ -1,0 +1,122 @@
+"""The terminal view of a snapshot: revisions, their shares, verdicts, latency, the last Events. Pure: draws, reads nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+BAR_WIDTH = 20
+EVENTS_SHOWN = 6
+DECISIONS_SHOWN = 3
+
+_VERDICT_STYLES = {"Pass": "green", "Promoted": "green", "Fail": "red", "RolledBack": "red", "Aborted": "red"}
+
+
+def draw(snapshot: Mapping[str, Any]) -> RenderableType:
+    """Draw everything."""
+    parts: list[RenderableType] = []
+    for endpoint in snapshot["endpoints"]:
+        parts += [_head(endpoint), Padding(_revisions(endpoint), (0, 0, 0, 2))]
+        parts += [Padding(line, (0, 0, 0, 2)) for line in _verdicts(endpoint["object"].get("status", {}))]
+        parts.append(Text())
+    events = snapshot["events"][-EVENTS_SHOWN:]
+    parts += [_event(event, name_endpoint=len(snapshot["endpoints"]) > 1) for event in events]
+    return Group(*parts)
+
+
+def ready_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read the condition that tells the whole story; empty before the first pass."""
+    conditions = body.get("status", {}).get("conditions") or []
+    return next((told for told in conditions if told["type"] == "Ready"), {})
+
+
+def _head(endpoint: Mapping[str, Any]) -> Text:
+    body = endpoint["object"]
+    ready = ready_of(body)
+    conditions = body.get("status", {}).get("conditions") or []
+    is_stalled = any(told["type"] == "Stalled" and told["status"] == "True" for told in conditions)
+    style = "green" if ready.get("status") == "True" else "red" if is_stalled else "yellow"
+    return Text.assemble(
+        (body["metadata"]["name"], "bold"),
+        "  ",
+        endpoint["url"],
+        "\n",
+        (str(ready.get("reason", "Starting")), style),
+        f": {ready['message']}" if ready else "",
+    )
+
+
+def _revisions(endpoint: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("", "REVISION", "MODEL", "SHARE", "PODS", "ANSWERS", "5XX", "P50", "P99"):
+        table.add_column(heading, justify="right" if heading in ("ANSWERS", "5XX", "P50", "P99") else "left")
+    status = endpoint["object"].get("status", {})
+    for role in ("stable", "candidate"):
+        revision = status.get(role)
+        if revision:
+            table.add_row(*_row(role, revision, endpoint))
+    return table
+
+
+def _row(role: str, revision: Mapping[str, Any], endpoint: Mapping[str, Any]) -> list[RenderableType]:
+    number = revision["revision"]
+    counted = endpoint["counters"].get(str(number), {})
+    restarts = sum(pod["restarts"] for pod in endpoint["pods"] if pod["revision"] == number)
+    pods = f"{revision.get('readyReplicas', 0)}/{revision.get('replicas', 0)}"
+    return [
+        role,
+        str(number),
+        revision.get("version") or str(revision.get("sha256") or "")[:12],
+        _bar(revision.get("weight", 0), "cyan" if role == "candidate" else "green"),
+        f"{pods}, {restarts} restarts" if restarts else pods,
+        str(counted.get("answers", "")),
+        str(counted.get("answers5xx", "")),
+        _milliseconds(counted.get("p50Milliseconds")),
+        _milliseconds(counted.get("p99Milliseconds")),
+    ]
+
+
+def _bar(percent: int, style: str) -> Text:
+    filled = round(BAR_WIDTH * percent / 100)
+    return Text.assemble(("█" * filled, style), ("░" * (BAR_WIDTH - filled), "dim"), f" {percent:>3} %")
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} ms"
+
+
+def _verdicts(status: Mapping[str, Any]) -> Iterator[Text]:
+    """Write what the gates say now, and what was decided before."""
+    findings = (status.get("rollout") or {}).get("findings") or []
+    for finding in findings:
+        yield _verdict(finding["gate"], finding)
+    for decision in (status.get("decisions") or [])[-DECISIONS_SHOWN:]:
+        gate = f" {decision['gate']}" if decision.get("gate") else ""
+        yield _verdict(f"{_time(decision['time'])} revision {decision['revision']}{gate}", decision)
+
+
+def _verdict(subject: str, told: Mapping[str, Any]) -> Text:
+    style = _VERDICT_STYLES.get(told["verdict"], "yellow")
+    return Text.assemble(f"{subject}: ", (told["verdict"], style), f" {told['message']}{_interval(told)}")
+
+
+def _interval(told: Mapping[str, Any]) -> str:
+    ends: Sequence[Any] = (told.get("lower"), told.get("upper"))
+    if any(end is None for end in ends):
+        return ""
+    limit = f", at most {told['threshold']:g}" if told.get("threshold") is not None else ""
+    return f" [{ends[0]:+.3g}, {ends[1]:+.3g}{limit}]"
+
+
+def _event(event: Mapping[str, Any], *, name_endpoint: bool) -> Text:
+    style = "red" if event["type"] == "Warning" else "bold"
+    name = f"{event['endpoint']}  " if name_endpoint else ""
+    return Text.assemble((f"{_time(event['time'])}  {name}", "dim"), (event["reason"], style), f"  {event['message']}")
+
+
+def _time(text: str) -> str:
+    return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")
