@@ -17,7 +17,7 @@ from modelendpoint_server.admission import Admission
 from modelendpoint_server.artifact.bounds import Bounds
 from modelendpoint_server.artifact.credentials import read_credentials
 from modelendpoint_server.artifact.download import Artifact
-from modelendpoint_server.artifact.fetch import fetch_bytes, fetch_model
+from modelendpoint_server.artifact.fetch import ModelFetcher, fetch_bytes
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.artifact.uri import parse_uri
 from modelendpoint_server.batching import AUTOMATIC_SIZE, Batcher, can_batch, is_worthwhile, measure_gain
@@ -42,6 +42,10 @@ from modelendpoint_server.watchdog import Watchdog
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 600.0
+"""For what will not heal by itself, as long as the store has the same bytes."""
+_LOOK_SECONDS = 30.0
+"""How often it is looked whether the store has others; that costs a listing and no download."""
 _MOST_EXAMPLES_BYTES = 64 * 2**20
 
 
@@ -73,6 +77,18 @@ class Lifecycle:
         self._metrics = metrics
         self._is_listening = is_listening
         self._runtime = Runtime(threads=threads, providers=settings.execution_providers)
+        self._fetcher = ModelFetcher(
+            settings.model_uri,
+            bounds=Bounds(
+                max_bytes=settings.max_model_bytes,
+                max_files=settings.max_model_files,
+                max_unpack_ratio=settings.max_unpack_ratio,
+                timeout_seconds=settings.download_timeout_seconds,
+                min_bytes_per_second=settings.download_min_bytes_per_second,
+            ),
+            model_dir=settings.model_dir,
+            sha256=settings.model_sha256,
+        )
         self._digest_file = settings.revision_dir / "sha256"
         self._report = Report(state=State.DOWNLOADING, reason="Downloading", message="The model is being fetched.")
         self._stop = threading.Event()
@@ -124,29 +140,48 @@ class Lifecycle:
         return report
 
     def _run(self) -> None:
-        failures = 0
-        while not self._stop.is_set() and self._loaded is None:
-            try:
-                self.get_ready()
-                return
-            except ModelError as error:
-                failures += 1
-                self._wait_after(error, failures)
-            except Exception:  # noqa: BLE001  the last thing that may happen is a thread that is gone without a word
-                _LOG.exception("Unexpected error")
-                failures += 1
-                self._wait_after(InternalError("The server has a bug; its log has the details."), failures)
+        failures, last = 0, ""
+        while not self._stop.is_set() and (error := self._try()) is not None:
+            reason = type(error).__name__
+            failures, last = failures + 1 if reason == last else 1, reason
+            if self._wait_after(error, failures):
+                failures = 0
 
-    def _wait_after(self, error: ModelError, failures: int) -> None:
-        """Report the failure and wait: ever longer for what may heal by itself."""
-        wait = error.retry_after_seconds
-        if error.may_heal:
-            wait = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), wait)
+    def _try(self) -> ModelError | None:
+        """Try once; return what stands in the way."""
+        try:
+            self.get_ready()
+        except ModelError as error:
+            return error
+        except Exception:  # noqa: BLE001  the last thing that may happen is a thread that is gone without a word
+            _LOG.exception("Unexpected error")
+            return InternalError("The server has a bug; its log has the details.")
+        return None
+
+    def _wait_after(self, error: ModelError, failures: int) -> bool:
+        """Report the failure and wait, ever longer, but only until something has changed; tell whether it has."""
+        first, longest = _FIRST_RETRY_SECONDS, error.retry_after_seconds
+        if not error.may_heal:
+            first, longest = error.retry_after_seconds, _LONGEST_RETRY_SECONDS
+        wait = min(first * 2 ** min(failures - 1, 20), longest)
         told = dataclasses.replace(_failure(error, wait), golden=self._golden)
         self._report = dataclasses.replace(told, message=self._about_the_model(str(error)))
         _LOG.error("Could not get the model ready: %s", error, extra={"reason": type(error).__name__})
         # Jitter, so that the pods of a revision do not come back to the store all at once.
-        self._stop.wait(wait * random.uniform(0.8, 1.0))
+        ends = time.monotonic() + wait * random.uniform(0.8, 1.0)
+        digest = _read_digest(self._digest_file)
+        while (left := ends - time.monotonic()) > 0 and not self._stop.wait(min(left, _LOOK_SECONDS)):
+            if _read_digest(self._digest_file) != digest or self._store_has_changed():
+                return True
+        return False
+
+    def _store_has_changed(self) -> bool:
+        try:
+            return self._fetcher.has_changed(self._access())
+        except ModelError:
+            return False
+        except Exception:  # noqa: BLE001  the next try meets it again, and reports it
+            return True
 
     def get_ready(self) -> None:
         """Walk from the URI to a served model once; raise the ``ModelError`` that stands in the way."""
@@ -213,23 +248,11 @@ class Lifecycle:
             configmap_dir=settings.configmap_dir,
             stall_seconds=settings.download_stall_seconds,
             timeout_seconds=settings.download_timeout_seconds,
+            refused_networks=settings.refused_networks,
         )
 
     def _fetch(self) -> Artifact:
-        settings = self._settings
-        artifact = fetch_model(
-            settings.model_uri,
-            access=self._access(),
-            bounds=Bounds(
-                max_bytes=settings.max_model_bytes,
-                max_files=settings.max_model_files,
-                max_unpack_ratio=settings.max_unpack_ratio,
-                timeout_seconds=settings.download_timeout_seconds,
-                min_bytes_per_second=settings.download_min_bytes_per_second,
-            ),
-            model_dir=settings.model_dir,
-            sha256=settings.model_sha256,
-        )
+        artifact = self._fetcher.fetch(self._access())
         if (error := self._digest_error(artifact.sha256)) is not None:
             raise error
         return artifact

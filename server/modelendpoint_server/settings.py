@@ -4,6 +4,7 @@ No reading of the environment here: ``from_environment`` takes a mapping.
 """
 
 import dataclasses
+import ipaddress
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +15,21 @@ from typing import Any
 from modelendpoint_server.errors import InvalidSettings
 
 PREFIX = "MODELENDPOINT_"
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+REFUSED_NETWORKS: Networks = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        # This pod and this node: unspecified, loopback, link-local; in the last one most clouds have their metadata.
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/128", "::1/128", "fe80::/10"),
+        # Metadata elsewhere: AWS and its EKS pod identity, Google, Alibaba, Oracle, Azure's host.
+        *("fd00:ec2::/64", "fd20:ce::254/128", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32"),
+        # No single host's: multicast, reserved, broadcast.
+        *("224.0.0.0/4", "240.0.0.0/4", "ff00::/8"),
+    )
+)
+"""Where no store is. Private networks are none of them: a store inside the cluster has an address of one."""
 
 
 class NonFinite(StrEnum):
@@ -67,6 +83,11 @@ class Settings:
     download_timeout_seconds: float = _setting(3600.0, "Longest time for getting a model.")
     download_stall_seconds: float = _setting(30.0, "Longest time without a byte before a download is tried again.")
     download_min_bytes_per_second: int = _setting(4096, "Slowest download, over a minute, before it is given up.")
+    refused_networks: Networks = _setting(
+        REFUSED_NETWORKS,
+        "Networks that no store may be in, with commas between: this pod, its node, its cloud's metadata. Empty: all"
+        " are allowed.",
+    )
 
     max_body_bytes: int = _setting(32 * 2**20, "Largest request body, in bytes, as sent and unpacked.")
     max_rows: int = _setting(100_000, "Most rows in one request.")
@@ -160,6 +181,8 @@ def _parse(key: str, text: str, kind: Any) -> Any:
 def _parsers(kind: Any) -> Any:
     if kind is bool:
         return _parse_bool
+    if kind == Networks:
+        return lambda text: tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     if isinstance(kind, types.GenericAlias):
         return lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
     return kind
@@ -172,6 +195,8 @@ def _parse_bool(text: str) -> bool:
 def _expected(kind: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return " or ".join(kind)
+    if kind == Networks:
+        return "a list of networks such as 10.0.0.0/8"
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "text")
 
 
@@ -187,7 +212,7 @@ def _shown(default: Any) -> str:
     if default is dataclasses.MISSING:
         return "required"
     if isinstance(default, tuple):
-        return f"`{','.join(default)}`"
+        return f"`{','.join(map(str, default))}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default}`" if default != "" else "empty"

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from modelendpoint_server.artifact.archive import is_archive, unpack
@@ -45,12 +45,12 @@ class Download:
         self._deadline = time.monotonic() + bounds.timeout_seconds
         self._bytes = 0
 
-    def into(self, model_dir: Path, *, sha256: str) -> Artifact:
-        """Fetch all files, verify the digest if one is asked for, and give the folder its final name."""
+    def into(self, model_dir: Path, files: Sequence[RemoteFile], *, sha256: str) -> Artifact:
+        """Fetch the files, verify the digest if one is asked for, and give the folder its final name."""
         incoming = _new_folder(model_dir)
         _remove_abandoned(model_dir, incoming, older_than=self._bounds.timeout_seconds)
         try:
-            digests = self._fetch_all(incoming)
+            digests = self._fetch_all(files, incoming)
             digest = digest_of(digests)
             if sha256 and digest != sha256:
                 raise DigestMismatch(
@@ -66,10 +66,10 @@ class Download:
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
-    def _fetch_all(self, folder: Path) -> dict[str, str]:
+    def _fetch_all(self, files: Sequence[RemoteFile], folder: Path) -> dict[str, str]:
         """Fetch the files and unpack archives; return the sha256 of each file of the model by its path."""
         digests: dict[str, str] = {}
-        for file in self._listed():
+        for file in self._checked(files):
             digest = self._fetch(file, folder)
             if file.sha256 and digest != file.sha256:
                 raise StoreUnavailable(f"The store sent other bytes for {file.path} than it lists. It is tried again.")
@@ -80,8 +80,7 @@ class Download:
                 digests[path] = _sha256(folder / path)
         return digests
 
-    def _listed(self) -> list[RemoteFile]:
-        files = self._source.files()
+    def _checked(self, files: Sequence[RemoteFile]) -> list[RemoteFile]:
         if len(files) > self._bounds.max_files:
             raise ModelTooLarge(f"{self._shown} has {len(files)} files; at most {self._bounds.max_files} are taken.")
         self._check_size(sum(file.size or 0 for file in files))

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from modelendpoint_server.artifact import web
-from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, not_found, unavailable
+from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, Source, not_found, unavailable
 from modelendpoint_server.artifact.uri import ModelUri
 from modelendpoint_server.errors import InvalidUri
 
@@ -14,7 +14,7 @@ _HUB = "https://huggingface.co"
 _MOST_LISTING_BYTES = 16 * 2**20
 
 
-class HubSource:
+class HubSource(Source):
     """A file or a folder of one repository at one revision."""
 
     def __init__(self, uri: ModelUri, access: Access) -> None:
@@ -27,7 +27,7 @@ class HubSource:
         self._repository = f"{quote(uri.host)}/{quote(name)}"
         self._revision = quote(revision or "main", safe="")
         self._hub = access.credentials.get("HF_ENDPOINT", _HUB).rstrip("/")
-        self._timeout = access.stall_seconds
+        self._access = access
         token = access.credentials.get("HF_TOKEN")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -46,7 +46,7 @@ class HubSource:
     def read(self, file: RemoteFile, *, offset: int) -> Iterator[bytes]:
         """Stream the file from wherever the hub redirects to."""
         headers = {**self._headers, **({"Range": f"bytes={offset}-"} if offset else {})}
-        answer = web.request(file.location, shown=self._shown, headers=headers, timeout=self._timeout)
+        answer = web.request(file.location, shown=self._shown, headers=headers, access=self._access)
         if offset and answer.status != 206:
             answer.close()
             raise RangeRefused
@@ -55,7 +55,7 @@ class HubSource:
     def _tree(self, path: str, *, recursive: bool = False) -> list[dict[str, Any]]:
         url = f"{self._hub}/api/models/{self._repository}/tree/{self._revision}/{quote(path)}"
         url = url.rstrip("/") + ("?recursive=true" if recursive else "")
-        with web.request(url, shown=self._shown, headers=self._headers, timeout=self._timeout) as answer:
+        with web.request(url, shown=self._shown, headers=self._headers, access=self._access) as answer:
             text = answer.read(_MOST_LISTING_BYTES)
         try:
             entries = json.loads(text)
@@ -72,5 +72,6 @@ class HubSource:
             name,
             entry.get("size"),
             f"{self._hub}/{self._repository}/resolve/{self._revision}/{path}",
+            version=entry.get("oid"),
             sha256=large.get("oid"),  # type: ignore[union-attr]
         )

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelendpoint_server.artifact.source import Access, RemoteFile, forbidden, not_found
+from modelendpoint_server.artifact.source import Access, RemoteFile, Source, forbidden, not_found
 from modelendpoint_server.artifact.uri import ModelUri
 from modelendpoint_server.errors import ModelNotFound, ModelUnsafe
 
@@ -14,7 +14,7 @@ RETRY_SECONDS = 2.0
 """A look at a mounted folder costs nothing, and the kubelet fills it without telling."""
 
 
-class LocalSource:
+class LocalSource(Source):
     """A file or a folder of the file system."""
 
     def __init__(self, uri: ModelUri, access: Access) -> None:
@@ -45,7 +45,8 @@ class LocalSource:
             raise self._nothing_there() from error
         if not stat.S_ISREG(status.st_mode):
             raise ModelUnsafe(f"{name} of {self._uri.shown} is no regular file. Copy the file itself there.")
-        return RemoteFile(name, status.st_size, str(resolved))
+        version = f"{status.st_ino}-{status.st_mtime_ns}"
+        return RemoteFile(name, status.st_size, str(resolved), version)
 
     def _nothing_there(self) -> ModelNotFound:
         error = not_found(self._uri.shown)

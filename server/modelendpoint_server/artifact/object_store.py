@@ -1,6 +1,8 @@
 """Models in S3 and what speaks like it, in Google Cloud Storage and in Azure Blob Storage."""
 
+import contextlib
 import datetime
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,8 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from modelendpoint_server.artifact.source import Access, RemoteFile, forbidden, not_found, unavailable
+from modelendpoint_server.artifact.addresses import check_endpoint
+from modelendpoint_server.artifact.source import Access, RemoteFile, Source, forbidden, not_found, unavailable
 from modelendpoint_server.artifact.uri import ModelUri
 from modelendpoint_server.errors import ModelError
 
@@ -20,16 +23,16 @@ _PIECE = 4 * 2**20
 """Bytes that are handed on at a time."""
 
 
-class ObjectStoreSource:
+class ObjectStoreSource(Source):
     """One object, or all objects below a prefix."""
 
     def __init__(self, uri: ModelUri, access: Access) -> None:
         self._uri = uri
         self._has_credentials = bool(access.credentials)
         try:
-            self._store = _STORES[uri.scheme](uri.host, access)
+            self._store = open_bucket(uri, access)
         except (BaseError, ValueError) as error:
-            raise forbidden(uri.shown, _detail(error)) from error
+            raise forbidden(uri.shown, detail_of(error)) from error
 
     def files(self) -> list[RemoteFile]:
         """Take the object itself, else what lies below it as a folder."""
@@ -77,8 +80,8 @@ class ObjectStoreSource:
             raise self._translate(error) from error
 
     def _translate(self, error: BaseError) -> ModelError:
-        detail = _detail(error)
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _REFUSED.search(detail):
+        detail = detail_of(error)
+        if is_refusal(error):
             return forbidden(self._uri.shown, detail)
         if _NO_BUCKET.search(str(error)):
             return not_found(self._uri.shown)
@@ -91,6 +94,7 @@ class ObjectStoreSource:
 _REFUSED = re.compile(r"\b(401|403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|invalid_grant)\b")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|status.{0,20}\b404\b")
 _STATUS = re.compile(r"\b([345]\d\d) ([A-Z][A-Za-z ]+)")
+_HOST_PART = re.compile(r"[A-Za-z0-9-]*")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _CAUSES = (
     ("dns error", "its host name is unknown"),
@@ -101,7 +105,27 @@ _CAUSES = (
 )
 
 
-def _detail(error: Exception) -> str:
+def open_bucket(uri: ModelUri, access: Access) -> S3Store | GCSStore | AzureStore:
+    """Make the client of the bucket or container that a URI names.
+
+    Raise ``ModelForbidden`` for a store that is where none may be, ``BaseError`` or ``ValueError`` for what the client
+    does not understand. The client resolves names by itself, and follows redirects of a store wherever they lead.
+    """
+    for url in _endpoints(access.credentials):
+        check_endpoint(url, shown=uri.shown, refused=access.refused_networks)
+    for key, value in access.credentials.items():
+        # They become part of the host's name.
+        if key.upper().endswith(("_REGION", "_ACCOUNT_NAME")) and not _HOST_PART.fullmatch(value):
+            raise forbidden(uri.shown, f"{key} is no name")
+    return _STORES[uri.scheme](uri.host, access)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether the store refuses the credentials."""
+    return isinstance(error, PermissionDeniedError | UnauthenticatedError) or bool(_REFUSED.search(detail_of(error)))
+
+
+def detail_of(error: Exception) -> str:
     """Boil the client's error down to a few words; its text may hold URLs, so it is never passed on whole."""
     text = str(error)
     if code := _CODE.search(text):
@@ -109,6 +133,13 @@ def _detail(error: Exception) -> str:
     if status := _STATUS.search(text):
         return f"HTTP {status.group(1)}"
     return next((words for sign, words in _CAUSES if sign.lower() in text.lower()), type(error).__name__)
+
+
+def _endpoints(credentials: Mapping[str, str]) -> Iterator[str]:
+    """Find each URL that the client would be told."""
+    yield from (value for value in credentials.values() if value.lower().startswith(("http://", "https://")))
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        yield str(json.loads(credentials["GOOGLE_APPLICATION_CREDENTIALS_JSON"])["gcs_base_url"])
 
 
 def _client(access: Access, *, allow_http: bool) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelendpoint_server.artifact import web
-from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, forbidden, unavailable
+from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, Source, forbidden, unavailable
 from modelendpoint_server.artifact.uri import ModelUri
 from modelendpoint_server.errors import InvalidUri, ModelInvalid
 
@@ -26,7 +26,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _MOST_MANIFEST_BYTES = 4 * 2**20
 
 
-class RegistrySource:
+class RegistrySource(Source):
     """The files of one artifact."""
 
     def __init__(self, uri: ModelUri, access: Access) -> None:
@@ -36,7 +36,7 @@ class RegistrySource:
         self._repository = match["repository"]
         self._reference = match["digest"] or match["tag"] or "latest"
         self._shown = uri.shown
-        self._timeout = access.stall_seconds
+        self._access = access
         host = uri.host.rpartition(":")[0] or uri.host
         plain = access.credentials.get("REGISTRY_PLAIN_HTTP", "").lower() in ("true", "1")
         self._base = f"{'http' if plain or host in ('localhost', '127.0.0.1') else 'https'}://{uri.host}"
@@ -88,12 +88,12 @@ class RegistrySource:
 
     def _get(self, path: str, headers: Mapping[str, str]) -> Any:
         """Ask the registry, and once more with a token if it wants one."""
-        answer = web.send(self._base + path, {**headers, **self._headers}, shown=self._shown, timeout=self._timeout)
+        answer = web.send(self._base + path, {**headers, **self._headers}, shown=self._shown, access=self._access)
         if answer.status == 401 and not self._headers:
             challenge = answer.headers.get("WWW-Authenticate", "")
             answer.close()
             self._headers = self._authorize(challenge)
-            answer = web.send(self._base + path, {**headers, **self._headers}, shown=self._shown, timeout=self._timeout)
+            answer = web.send(self._base + path, {**headers, **self._headers}, shown=self._shown, access=self._access)
         if answer.status >= 300:
             answer.close()
             raise web.of_status(answer.status, self._shown)
@@ -110,7 +110,7 @@ class RegistrySource:
         if not realm.startswith(("https://", self._base)):
             raise forbidden(self._shown, "it wants the password sent elsewhere, unencrypted")
         query = urllib.parse.urlencode({**values, "scope": f"repository:{self._repository}:pull"})
-        with web.request(f"{realm}?{query}", shown=self._shown, headers=basic, timeout=self._timeout) as answer:
+        with web.request(f"{realm}?{query}", shown=self._shown, headers=basic, access=self._access) as answer:
             try:
                 token = json.loads(answer.read(_MOST_MANIFEST_BYTES))
                 return {"Authorization": f"Bearer {token.get('token') or token['access_token']}"}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from modelendpoint_server.artifact.addresses import REFUSED_NETWORKS, Networks
 from modelendpoint_server.errors import ModelForbidden, ModelNotFound, StoreUnavailable
 
 
@@ -34,6 +35,8 @@ class Access:
     configmap_dir: Path
     stall_seconds: float
     timeout_seconds: float
+    refused_networks: Networks = REFUSED_NETWORKS
+    """Networks that no store may be in."""
 
 
 class Source(Protocol):
@@ -44,6 +47,9 @@ class Source(Protocol):
 
     def read(self, file: RemoteFile, *, offset: int) -> Iterator[bytes]:
         """Read a file's bytes from an offset on; raise ``RangeRefused`` if only the whole file can be had."""
+
+    def close(self) -> None:
+        """Let go of what is still open; most keep nothing open."""
 
 
 class RangeRefused(Exception):

@@ -45,6 +45,8 @@ def parse_uri(text: str) -> ModelUri:
         raise InvalidUri(f"The model's URI starts with {scheme or 'nothing'}://; use one of {', '.join(SCHEMES)}.")
     # Only the web has queries; in a key or a file name "?" and "#" are characters like any other.
     web = scheme in ("http", "https")
+    if web and "@" in parts.netloc:
+        raise InvalidUri("The model's URI has a user in it. Put AUTHORIZATION into the Secret instead.")
     path = parts.path if web else text.split("://", 1)[1].partition("/")[2]
     if scheme == "hf":
         host = text.split("://", 1)[1].partition("/")[0]

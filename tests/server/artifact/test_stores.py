@@ -44,7 +44,12 @@ def fetch(uri: str, folder: Path, credentials: Mapping[str, str], *, sha256: str
     return fetch_model(
         uri,
         access=Access(
-            credentials=credentials, pvc_dir=folder, configmap_dir=folder, stall_seconds=3, timeout_seconds=30
+            credentials=credentials,
+            pvc_dir=folder,
+            configmap_dir=folder,
+            stall_seconds=3,
+            timeout_seconds=30,
+            refused_networks=(),
         ),
         bounds=Bounds(
             max_bytes=10_000_000, max_files=10, max_unpack_ratio=10, timeout_seconds=30, min_bytes_per_second=0

@@ -29,6 +29,8 @@ def fetch(uri: str, folder: Path, credentials: Mapping[str, str] | None = None, 
             configmap_dir=folder,
             stall_seconds=0.3,
             timeout_seconds=20,
+            # The servers of these tests are on loopback.
+            refused_networks=(),
         ),
         bounds=Bounds(
             max_bytes=int(limits["max_bytes"]),
@@ -57,6 +59,21 @@ def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with faulty_web(handle) as web:
         assert fetch(web.url(), tmp_path).sha256 == LINEAR.sha256
         assert [headers.get("range") for _, headers in web.seen] == [None, f"bytes={HALF}-"]
+
+
+def test_a_file_that_is_another_one_by_now_is_fetched_from_its_beginning(tmp_path: Path) -> None:
+    whole = iter([False, True, True])
+
+    def handle(request: Request) -> None:
+        if next(whole):
+            request.answer(LINEAR.data, ETag='"second"')
+        else:
+            request.answer(b"x" * HALF, length=len(LINEAR.data), ETag='"first"')
+
+    with faulty_web(handle) as web:
+        assert fetch(web.url(), tmp_path).sha256 == LINEAR.sha256
+        assert web.seen[1][1]["range"] == f"bytes={HALF}-"
+        assert web.seen[1][1]["if-range"] == '"first"'
 
 
 def test_a_server_without_ranges_is_asked_for_the_whole_file_again(tmp_path: Path) -> None:
@@ -212,6 +229,7 @@ def test_other_bytes_than_the_hub_lists_are_refused(tmp_path: Path) -> None:
         ("hf://org/repo", "incomplete"),
         ("oci://registry/Upper:1", "incomplete"),
         ("https://[bad/model.onnx", "can't be read"),
+        ("https://user:password@host/model.onnx", "has a user in it"),
     ],
 )
 def test_a_uri_that_is_none_says_what_to_write(tmp_path: Path, uri: str, words: str) -> None:
