@@ -41,6 +41,11 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         ),
         "serve": Entry(place="modelendpoint.commands.serve:serve", summary="Serve one model on this machine."),
     },
+    "YAML": {
+        "lint": Entry(
+            place="modelendpoint.commands.lint:lint", summary="Say what the API server would say about a YAML file."
+        ),
+    },
     "Endpoints on this machine": {
         "local": Entry(place="modelendpoint.commands.local:local", summary="Run endpoints here: up and down."),
         "get": Entry(place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here."),

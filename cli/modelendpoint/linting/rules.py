@@ -1,0 +1,87 @@
+"""The CEL rules of a schema, evaluated as the API server does. Which rules there are must not be here."""
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import celpy
+from celpy import celtypes
+from celpy.adapter import json_to_cel
+
+from modelendpoint.linting.documents import Place
+from modelendpoint.linting.structure import Mistake, Schema
+
+_QUANTITY = re.compile(r"([+-]?[0-9]+(?:\.[0-9]*)?|[+-]?\.[0-9]+)(?:[eE]([+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)")
+_DECIMAL = {
+    unit: Decimal(1000) ** power for power, unit in enumerate(["n", "u", "m", "", "k", "M", "G", "T", "P", "E"], -3)
+}
+_BINARY = {unit: Decimal(1024) ** power for power, unit in enumerate(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"], 1)}
+_PARENT_STEPS = re.compile(r"\.([A-Za-z0-9_]+)|\[([0-9]+)\]")
+
+
+def find_broken(value: Any, schema: Schema, broken: Sequence[Place], place: Place = ()) -> Iterator[Mistake]:
+    """Evaluate the rules of every part of a value that has no mistake in itself or below."""
+    if not any(other[: len(place)] == place for other in broken):
+        for rule in schema.get("x-kubernetes-validations", ()):
+            if not _holds(rule["rule"], value):
+                yield (*place, *_steps(rule.get("fieldPath", ""))), f"Forbidden: {rule['message']}"
+    if isinstance(value, dict):
+        for name, part in value.items():
+            below = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
+            yield from find_broken(part, below, broken, (*place, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from find_broken(item, schema.get("items", {}), broken, (*place, index))
+
+
+def _holds(rule: str, value: Any) -> bool:
+    return bool(_program(rule).evaluate({"self": json_to_cel(value)}))
+
+
+@functools.cache
+def _program(rule: str) -> celpy.Runner:
+    environment = celpy.Environment()
+    return environment.program(environment.compile(rule), functions=dict(_FUNCTIONS))
+
+
+def _steps(field_path: str) -> Place:
+    return tuple(name or int(index) for name, index in _PARENT_STEPS.findall(field_path))
+
+
+class Quantity:
+    """A Kubernetes quantity as a CEL value."""
+
+    def __init__(self, text: str) -> None:
+        found = _QUANTITY.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no quantity")
+        number, exponent, unit = found.groups()
+        self.amount = Decimal(number) * (Decimal(10) ** int(exponent) if exponent else (_DECIMAL | _BINARY)[unit or ""])
+
+
+def _quantity(text: str) -> Quantity:
+    return Quantity(str(text))
+
+
+def _is_quantity(text: Any) -> celtypes.BoolType:
+    return celtypes.BoolType(isinstance(text, str) and _QUANTITY.fullmatch(text) is not None)
+
+
+def _compare_to(one: Quantity, other: Quantity) -> celtypes.IntType:
+    return celtypes.IntType((one.amount > other.amount) - (one.amount < other.amount))
+
+
+def _is_sorted(items: Sequence[Any]) -> celtypes.BoolType:
+    return celtypes.BoolType(all(one <= other for one, other in itertools.pairwise(items)))
+
+
+_FUNCTIONS: Mapping[str, Any] = {
+    "quantity": _quantity,
+    "isQuantity": _is_quantity,
+    "compareTo": _compare_to,
+    "isSorted": _is_sorted,
+}
+"""Functions that Kubernetes adds to CEL, as far as our rules use them."""

@@ -1,0 +1,141 @@
+"""Endpoints, and what a real API server answers to each: accepted, or refused with these words.
+
+The cluster tests ask one; ``mep lint`` must say the same without one.
+"""
+
+from typing import Any
+
+import yaml
+
+from modelendpoint_operator.names import API_VERSION, KIND
+
+
+def an_endpoint(name: str = "churn", **spec: Any) -> str:
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name},
+        "spec": {"model": {"uri": "s3://models/churn/3/model.onnx"}, **spec},
+    }
+    return yaml.safe_dump(document)
+
+
+def model(uri: str, **fields: Any) -> dict[str, Any]:
+    return {"model": {"uri": uri, **fields}}
+
+
+def resources(**amounts: Any) -> dict[str, Any]:
+    return {"server": {"resources": amounts}}
+
+
+def steps(*items: dict[str, Any], **rollout: Any) -> dict[str, Any]:
+    return {"rollout": {**rollout, "steps": list(items)}}
+
+
+ACCEPTED = [
+    ("churn", {}),
+    ("a", {}),
+    ("a" * 40, {}),
+    ("churn-r2d2", {}),
+    ("router", {}),
+    ("churn", {"replicas": 0}),
+    ("churn", model("gs://bucket/a b".replace(" ", "%20"))),
+    ("churn", model("hf://org/repo@main/model.onnx")),
+    ("churn", model("https://host.example/model.onnx?version=3")),
+    ("churn", model("oci://registry.example/churn:3")),
+    ("churn", model("configmap://tiny/model.onnx")),
+    ("churn", model("pvc://models/churn/3/model.onnx")),
+    ("churn", model("pvc://models/a..b/model.onnx")),
+    ("churn", model("s3://m/k", credentialsSecretRef={"name": "models"}, sha256="a" * 64, version="3")),
+    ("churn", model("s3://m/k", goldenExamples={"uri": "configmap://golden/churn.json", "absoluteTolerance": 0.5})),
+    ("churn", {"server": {"batching": {"maxSize": 0}, "limits": {"maxRows": 10}}}),
+    ("churn", {"server": {"executionProviders": ["CUDAExecutionProvider", "CPUExecutionProvider"]}}),
+    ("churn", resources(requests={"cpu": 2, "memory": "1Gi"}, limits={"cpu": "2", "memory": "1024Mi"})),
+    ("churn", resources(requests={"cpu": "500m"}, limits={"memory": 16777216})),
+    ("churn", resources(limits={"cpu": 1})),
+    ("churn", resources()),
+    ("churn", steps({"weight": 5}, {"weight": 5, "pause": True}, {"weight": 100, "holdSeconds": 0})),
+    ("churn", steps({"weight": 5, "holdSeconds": 60, "pause": False})),
+    ("churn", steps()),
+    ("churn", steps({"weight": 50}, strategy="Replace")),
+    ("churn", {"rollout": {"strategy": "Replace"}}),
+]
+
+BREAKING_A_RULE = [
+    ("9lives", {}, "metadata.name: Forbidden: Services are named after it"),
+    ("a" * 41, {}, "metadata.name: Forbidden: Services are named after it"),
+    ("churn.v2", {}, "metadata.name: Forbidden: Services are named after it"),
+    ("churn-router", {}, "metadata.name: Forbidden: must not end in -router"),
+    ("churn-r7", {}, "metadata.name: Forbidden: must not end in -router"),
+    ("churn", model("configmap://tiny"), "spec.model.uri: Forbidden: must be configmap://<name>/<key>"),
+    ("churn", model("configmap://tiny/a/b"), "spec.model.uri: Forbidden: must be configmap://<name>/<key>"),
+    ("churn", model("pvc://claim"), "spec.model.uri: Forbidden: must be pvc://<claim>/<path>"),
+    ("churn", model("pvc://claim/a/../../b"), "spec.model.uri: Forbidden: must be pvc://<claim>/<path>"),
+    ("churn", model("pvc://claim/.."), "spec.model.uri: Forbidden: must be pvc://<claim>/<path>"),
+    ("churn", model("s3://bucket"), "spec.model.uri: Forbidden: must have a path"),
+    ("churn", model("s3://bucket/"), "spec.model.uri: Forbidden: must have a path"),
+    ("churn", model("https://me:pw@host/m.onnx"), "spec.model.uri: Forbidden: must not hold credentials"),
+    (
+        "churn",
+        model("s3://m/k", goldenExamples={"uri": "configmap://golden"}),
+        "spec.model.goldenExamples.uri: Forbidden: must be configmap://<name>/<key>",
+    ),
+    (
+        "churn",
+        model("pvc://claim/m.onnx", credentialsSecretRef={"name": "models"}),
+        "spec.model.credentialsSecretRef: Forbidden: is of no use",
+    ),
+    (
+        "churn",
+        resources(requests={"cpu": 2}, limits={"cpu": "1500m"}),
+        "spec.server.resources.requests.cpu: Forbidden: requests.cpu must not be above limits.cpu",
+    ),
+    (
+        "churn",
+        resources(requests={"memory": "2G"}, limits={"memory": "1Gi"}),
+        "spec.server.resources.requests.memory: Forbidden: requests.memory must not be above limits.memory",
+    ),
+    (
+        "churn",
+        resources(requests={"memory": "400m"}),
+        "spec.server.resources.requests.memory: Forbidden: must be at least 16Mi",
+    ),
+    (
+        "churn",
+        resources(limits={"memory": 512}),
+        "spec.server.resources.limits.memory: Forbidden: must be at least 16Mi",
+    ),
+    ("churn", steps({"weight": 20}, {"weight": 10}), "spec.rollout.steps: Forbidden: a weight must not be below"),
+    (
+        "churn",
+        steps({"weight": 5}, {"weight": 20, "pause": True, "holdSeconds": 60}),
+        "spec.rollout.steps[1].pause: Forbidden: a step either holds for holdSeconds or pauses",
+    ),
+]
+
+WRONG_VALUES = [
+    ({"replica": 3}, 'unknown field "spec.replica"'),
+    (model("s3://m/k", url="x"), 'unknown field "spec.model.url"'),
+    (steps({"weight": 5, "hold": 3}), 'unknown field "spec.rollout.steps[0].hold"'),
+    ({"model": {}}, "spec.model.uri: Required value"),
+    (steps({"holdSeconds": 3}), "spec.rollout.steps[0].weight: Required value"),
+    ({"replicas": "three"}, 'spec.replicas: Invalid value: "string"'),
+    ({"replicas": -1}, "spec.replicas: Invalid value: -1"),
+    ({"replicas": 1001}, "spec.replicas: Invalid value: 1001"),
+    (model("s3://m/k", version=3), 'spec.model.version: Invalid value: "integer"'),
+    (model("s3://m/k", sha256="abc"), 'spec.model.sha256: Invalid value: "abc"'),
+    (model("ftp://m/k"), 'spec.model.uri: Invalid value: "ftp://m/k"'),
+    (model("file:///etc/passwd"), 'spec.model.uri: Invalid value: "file:///etc/passwd"'),
+    (model("s3://m/" + "k" * 2048), "spec.model.uri: Too long"),
+    (model("s3://m/k", credentialsSecretRef={"name": "../x"}), "spec.model.credentialsSecretRef.name: Invalid value"),
+    (resources(limits={"cpu": "two"}), 'spec.server.resources.limits.cpu: Invalid value: "two"'),
+    (resources(limits={"cpu": -1}), "spec.server.resources.limits.cpu: Invalid value: -1"),
+    (resources(limits={"cpu": 0.5}), 'spec.server.resources.limits.cpu: Invalid value: "number"'),
+    ({"server": {"batching": {"maxDelayMilliseconds": 5}}}, "spec.server.batching.maxSize: Required value"),
+    ({"server": {"executionProviders": ["cpu"]}}, 'spec.server.executionProviders[0]: Invalid value: "cpu"'),
+    (steps({"weight": 101}), "spec.rollout.steps[0].weight: Invalid value: 101"),
+    (steps(*({"weight": 1} for _ in range(21))), "spec.rollout.steps: Too many: 21"),
+    ({"rollout": {"strategy": "canary"}}, 'spec.rollout.strategy: Unsupported value: "canary": supported values'),
+    ({"routing": {"timeoutSeconds": 0}}, "spec.routing.timeoutSeconds: Invalid value: 0"),
+    ({"revisionHistoryLimit": 0}, "spec.revisionHistoryLimit: Invalid value: 0"),
+]
