@@ -28,7 +28,7 @@ def is_ours(document: Document) -> bool:
 def lint_document(document: Document) -> list[Finding]:
     """List what the API server would refuse, in the order of the lines."""
     mistakes = [
-        *((place, f'unknown field "{as_field(place)}": it is there twice') for place in document.twice),
+        *((place, "is there twice; the API server takes the last one") for place in document.twice),
         *_find(document.value),
     ]
     findings = [

@@ -121,11 +121,12 @@ def _limits(value: Any, schema: Schema, field: str) -> Iterator[str]:
 
 
 def _text_limits(value: str, schema: Schema, field: str) -> Iterator[str]:
+    """The first mistake only: who corrects the length has another text."""
     if len(value) > schema.get("maxLength", len(value)):
         yield f"Too long: may not be more than {schema['maxLength']} bytes"
-    if len(value) < schema.get("minLength", 0):
+    elif len(value) < schema.get("minLength", 0):
         yield f"Invalid value: {_shown(value)}: {field} in body should be at least {schema['minLength']} chars long"
-    if "pattern" in schema and not _matches(schema["pattern"], value):
+    elif "pattern" in schema and not _matches(schema["pattern"], value):
         yield f"Invalid value: {_shown(value)}: {field} in body should match '{schema['pattern']}'"
 
 
