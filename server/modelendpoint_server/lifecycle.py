@@ -248,6 +248,7 @@ class Lifecycle:
             configmap_dir=settings.configmap_dir,
             stall_seconds=settings.download_stall_seconds,
             timeout_seconds=settings.download_timeout_seconds,
+            service_account=settings.service_account,
             refused_networks=settings.refused_networks,
         )
 

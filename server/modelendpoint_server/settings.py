@@ -74,6 +74,9 @@ class Settings:
     credentials_dir: Path = _setting(
         Path("/etc/modelendpoint/credentials"), "Folder of the mounted credentials, one file a key."
     )
+    service_account: str = _setting(
+        "", "The pod's ServiceAccount, if the store is to be reached by its workload identity; empty: it is not."
+    )
     pvc_dir: Path = _setting(Path("/mnt/pvc"), "Folder under which claims of `pvc://` are mounted.")
     configmap_dir: Path = _setting(Path("/mnt/configmap"), "Folder under which `configmap://` objects are mounted.")
 

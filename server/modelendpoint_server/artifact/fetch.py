@@ -9,7 +9,7 @@ from modelendpoint_server.artifact.bounds import Bounds
 from modelendpoint_server.artifact.download import Artifact, Download
 from modelendpoint_server.artifact.hub import HubSource
 from modelendpoint_server.artifact.local import LocalSource
-from modelendpoint_server.artifact.object_store import ObjectStoreSource
+from modelendpoint_server.artifact.object_store import ObjectStoreSource, is_azure
 from modelendpoint_server.artifact.registry import RegistrySource
 from modelendpoint_server.artifact.source import Access, RemoteFile, Source
 from modelendpoint_server.artifact.uri import ModelUri, parse_uri
@@ -32,7 +32,7 @@ _SOURCES: dict[str, Callable[[ModelUri, Access], Source]] = {
 
 def open_source(uri: ModelUri, access: Access) -> Source:
     """Open the store that a URI names."""
-    return _SOURCES[uri.scheme](uri, access)
+    return ObjectStoreSource(uri, access) if is_azure(uri, access) else _SOURCES[uri.scheme](uri, access)
 
 
 def fetch_bytes(text: str, *, access: Access, most: int) -> bytes:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -28,6 +29,7 @@ class ObjectStoreSource(Source):
 
     def __init__(self, uri: ModelUri, access: Access) -> None:
         self._uri = uri
+        self._key = unquote(uri.path.partition("/")[2]) if uri.scheme == "https" else uri.path
         self._has_credentials = bool(access.credentials)
         try:
             self._store = open_bucket(uri, access)
@@ -36,8 +38,8 @@ class ObjectStoreSource(Source):
 
     def files(self) -> list[RemoteFile]:
         """Take the object itself, else what lies below it as a folder."""
-        prefix = self._uri.path.rstrip("/")
-        if not self._uri.path.endswith("/"):
+        prefix = self._key.rstrip("/")
+        if not self._key.endswith("/"):
             try:
                 meta = obstore.head(self._store, prefix)
             except FileNotFoundError:
@@ -94,6 +96,7 @@ class ObjectStoreSource(Source):
 _REFUSED = re.compile(r"\b(401|403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|invalid_grant)\b")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|status.{0,20}\b404\b")
 _STATUS = re.compile(r"\b([345]\d\d) ([A-Z][A-Za-z ]+)")
+_AZURE_HOST = re.compile(r"[a-z0-9]{3,24}\.blob\.core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)")
 _HOST_PART = re.compile(r"[A-Za-z0-9-]*")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _CAUSES = (
@@ -117,7 +120,18 @@ def open_bucket(uri: ModelUri, access: Access) -> S3Store | GCSStore | AzureStor
         # They become part of the host's name.
         if key.upper().endswith(("_REGION", "_ACCOUNT_NAME")) and not _HOST_PART.fullmatch(value):
             raise forbidden(uri.shown, f"{key} is no name")
+    if uri.scheme == "https":
+        return _az(uri.path.partition("/")[0], access, account=uri.host.partition(".")[0])
     return _STORES[uri.scheme](uri.host, access)
+
+
+def is_azure(uri: ModelUri, access: Access) -> bool:
+    """Tell whether a URL is one of Azure's Blob Storage, to be asked for with an identity and not as plain web.
+
+    With a query it is a signed link, which needs nothing else.
+    """
+    has_identity = bool(access.service_account) or any(key.upper().startswith("AZURE_") for key in access.credentials)
+    return uri.scheme == "https" and not uri.query and has_identity and bool(_AZURE_HOST.fullmatch(uri.host))
 
 
 def is_refusal(error: Exception) -> bool:
@@ -163,7 +177,6 @@ def _s3(bucket: str, access: Access) -> S3Store:
     config = _chosen(access.credentials, "AWS_")
     allow_http = config.pop("aws_allow_http", "").lower() in ("true", "1")
     endpoint = config.get("aws_endpoint_url", config.get("aws_endpoint", ""))
-    config.setdefault("aws_region", "us-east-1")
     return S3Store(
         bucket,
         config=config,  # type: ignore[arg-type]
@@ -185,8 +198,10 @@ def _gs(bucket: str, access: Access) -> GCSStore:
     )
 
 
-def _az(container: str, access: Access) -> AzureStore:
+def _az(container: str, access: Access, *, account: str = "") -> AzureStore:
     config = _chosen(access.credentials, "AZURE_")
+    if account:
+        config["azure_storage_account_name"] = account
     allow_http = config.pop("azure_allow_http", "").lower() in ("true", "1")
     endpoint = config.get("azure_endpoint", config.get("azure_storage_endpoint", ""))
     return AzureStore(

@@ -35,6 +35,8 @@ class Access:
     configmap_dir: Path
     stall_seconds: float
     timeout_seconds: float
+    service_account: str = ""
+    """Name of the ServiceAccount by whose workload identity the store is reached; the cloud's client finds its token."""
     refused_networks: Networks = REFUSED_NETWORKS
     """Networks that no store may be in."""
 
@@ -64,7 +66,8 @@ def not_found(shown: str) -> ModelNotFound:
 def forbidden(shown: str, detail: str) -> ModelForbidden:
     """Say that the store refuses."""
     return ModelForbidden(
-        f"The store refuses access to {shown} ({detail}). Check model.credentialsSecretRef and the rights it gives."
+        f"The store refuses access to {shown} ({detail}). Check model.credentialsSecretRef or model.serviceAccountName,"
+        " and the rights it gives."
     )
 
 
