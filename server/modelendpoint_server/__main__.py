@@ -1,11 +1,12 @@
-"""The process: environment → settings → one worker under granian. The only reader of the environment."""
+"""The process: environment → settings → one worker under granian, or a batch pod. The only reader of the environment."""
 
+import datetime
 import os
 import pkgutil
 import signal
 import sys
 import threading
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -25,9 +26,13 @@ _LIBRARIES = {
 }
 
 
-def main(environment: MutableMapping[str, str] = os.environ) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code."""
+def main(environment: MutableMapping[str, str] = os.environ, arguments: Sequence[str] = ()) -> int:
+    """Serve until SIGTERM or SIGINT, or do a batch pod's work; return the exit code."""
     environment.update(_LIBRARIES)
+    if arguments and arguments[0] == "batch":
+        # Named, not imported: a server shall not carry what only batch pods need.
+        batch = pkgutil.resolve_name("modelendpoint_server.batch.command:main")
+        return int(batch(arguments[1:], environment, now=lambda: datetime.datetime.now(datetime.UTC)))
     try:
         settings = Settings.from_environment(environment)
     except InvalidSettings as error:
@@ -80,4 +85,4 @@ def _drain_on_sigterm(server: MPServer, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(arguments=sys.argv[1:]))
