@@ -39,13 +39,18 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,ta
 
 FROM build AS server-packages
 COPY locks/server.txt /locks/
-# libonnxruntime.so is for C programs: the Python module has all of it in itself.
+# libonnxruntime.so is for C programs: the Python module has all of it in itself. Of pyarrow, batch pods need CSV, JSON,
+# Parquet and what computes on columns; the rest of it (60 MB) are other formats, clients of stores and sources.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca \
     /venv/bin/pip install -q --no-compile --no-deps --only-binary :all: --require-hashes -r /locks/server.txt \
       --target /site \
  && cd /site && rm -rf bin onnxruntime/capi/libonnxruntime.so.* onnxruntime/quantization onnxruntime/tools \
       onnxruntime/transformers simdjson/simdjson.cpp simdjson/simdjson.h numpy/_core/include numpy/_core/lib \
- && find . -type d -name tests -prune -exec rm -r {} + \
+ && cd pyarrow && rm -rf include includes src *.pxd *.pxi *.pyx libarrow_flight* libarrow_python_flight* libarrow_s3* \
+      libarrow_python.so libarrow_python.so.*.*.* libarrow_python_parquet_encryption.so \
+      libarrow_python_parquet_encryption.so.*.*.* _acero* _azurefs* _dataset* _feather* _flight* _gcsfs* _hdfs* _orc* \
+      _pyarrow_cpp_tests* _s3fs* _substrait* \
+ && cd /site && find . -type d -name tests -prune -exec rm -r {} + \
  && compile /site /usr/local/lib/python3.13/dist-packages
 
 FROM build AS router-packages
