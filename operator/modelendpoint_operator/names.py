@@ -37,6 +37,9 @@ COMPONENT_MODEL_SERVER = "model-server"
 COMPONENT_ROUTER = "router"
 COMPONENT_BATCH = "batch"
 
+LABEL_AZURE_IDENTITY = "azure.workload.identity/use"
+"""On pods with a ServiceAccount of their own: Azure's webhook gives an identity to those that have it only."""
+
 # Annotations that people set on a ModelEndpoint; the value is always the revision that is meant. On a BatchPrediction
 # `retry` starts a failed run again, once for each value.
 ANNOTATION_PROMOTE = f"{GROUP}/promote"
@@ -90,6 +93,7 @@ OUTPUT_CREDENTIALS_DIR = "/etc/modelendpoint/output-credentials"
 ENV_NAME = "MODELENDPOINT_NAME"
 ENV_NAMESPACE = "MODELENDPOINT_NAMESPACE"
 ENV_REVISION = "MODELENDPOINT_REVISION"
+ENV_SERVICE_ACCOUNT = "MODELENDPOINT_SERVICE_ACCOUNT"
 ENV_MODEL_URI = "MODELENDPOINT_MODEL_URI"
 ENV_MODEL_VERSION = "MODELENDPOINT_MODEL_VERSION"
 ENV_MODEL_SHA256 = "MODELENDPOINT_MODEL_SHA256"

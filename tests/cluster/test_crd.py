@@ -237,7 +237,7 @@ def policy(cluster: Cluster) -> Iterator[None]:
     document = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects, editor]})
     cluster.kubectl("apply", "-f", "-", stdin=document)
     in_namespace = ("-n", NAMESPACE)
-    users = ("--user=ann", "--user=bob")
+    users = ("--user=ann", "--user=bob", "--user=pod", "--user=tok")
     cluster.kubectl(
         "create", "rolebinding", "edit", *in_namespace, f"--clusterrole={editor['metadata']['name']}", *users
     )
@@ -245,6 +245,12 @@ def policy(cluster: Cluster) -> Iterator[None]:
         "create", "role", "read-models", *in_namespace, "--verb=get", "--resource=secrets", "--resource-name=models"
     )
     cluster.kubectl("create", "rolebinding", "read-models", *in_namespace, "--role=read-models", "--user=ann")
+    for role, user, right in (
+        ("run-pods", "pod", ("--resource=pods",)),
+        ("be-models", "tok", ("--resource=serviceaccounts/token", "--resource-name=models")),
+    ):
+        cluster.kubectl("create", "role", role, *in_namespace, "--verb=create", *right)
+        cluster.kubectl("create", "rolebinding", role, *in_namespace, f"--role={role}", f"--user={user}")
     _wait_until_enforced(cluster)
     yield
     cluster.kubectl("delete", "-f", "-", stdin=document)
@@ -263,6 +269,7 @@ def _wait_until_enforced(cluster: Cluster) -> None:
 
 WITH_SECRET = an_endpoint("guarded", **model("s3://models/churn/3/model.onnx", credentialsSecretRef={"name": "models"}))
 WITH_OTHER_SECRET = WITH_SECRET.replace("name: models", "name: database")
+WITH_ACCOUNT = an_endpoint("identified", **model("s3://models/churn/3/model.onnx", serviceAccountName="models"))
 ELSEWHERE = WITH_SECRET.replace("s3://models/", "https://mine.example/")
 
 
@@ -311,3 +318,22 @@ class TestSecretsOfEndpoints:
     def test_user_without_the_right_may_delete(self, cluster: Cluster) -> None:
         apply_as(cluster, "ann", WITH_SECRET)
         cluster.kubectl("delete", "mep", "guarded", "-n", NAMESPACE, "--as", "bob")
+
+    def test_only_who_may_run_pods_or_make_tokens_may_name_a_service_account(self, cluster: Cluster) -> None:
+        for user in ("ann", "bob"):
+            with pytest.raises(CommandFailed) as failure:
+                apply_as(cluster, user, WITH_ACCOUNT)
+            said = str(failure.value)
+            assert f"spec.model.serviceAccountName: {user} may neither create pods" in said
+            assert "name another ServiceAccount or ask for one of these rights" in said
+        for user in ("pod", "tok"):
+            apply_as(cluster, user, WITH_ACCOUNT)
+            cluster.kubectl("delete", "mep", "identified", "-n", NAMESPACE, "--as", user)
+
+    def test_the_right_to_one_account_is_no_right_to_another(self, cluster: Cluster) -> None:
+        with pytest.raises(CommandFailed, match="tok may neither create pods"):
+            apply_as(cluster, "tok", WITH_ACCOUNT.replace('"models"', '"admin"').replace(": models", ": admin"))
+
+    def test_a_right_to_the_account_is_none_to_the_secret(self, cluster: Cluster) -> None:
+        with pytest.raises(CommandFailed, match="pod may not get the Secret"):
+            apply_as(cluster, "pod", WITH_SECRET)

@@ -33,8 +33,10 @@ def settings_of(spec: dict[str, Any]) -> Settings:
 
 
 def test_all_choices_reach_the_server() -> None:
-    settings = settings_of({"model": {**MODEL, "goldenExamples": GOLDEN}, "server": SERVER})
+    model = {"uri": "s3://models/churn.onnx", "serviceAccountName": "models", "goldenExamples": GOLDEN}
+    settings = settings_of({"model": model, "server": SERVER})
 
+    assert settings.service_account == "models"
     assert settings.golden_examples_uri == GOLDEN["uri"]
     assert (settings.golden_absolute_tolerance, settings.golden_relative_tolerance) == (0.5, 0.25)
     assert settings.execution_providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -46,7 +48,7 @@ def test_all_choices_reach_the_server() -> None:
 def test_what_is_left_out_is_the_servers_own() -> None:
     given, own = settings_of({"model": MODEL}), Settings(model_uri=MODEL["uri"])
 
-    for name in ("golden_examples_uri", "execution_providers", "batch_max_size", "max_body_bytes", "max_waiting"):
+    for name in ("service_account", "golden_examples_uri", "execution_providers", "batch_max_size", "max_body_bytes", "max_waiting"):
         assert getattr(given, name) == getattr(own, name)
 
 

@@ -69,6 +69,10 @@ class Model(ApiModel):
     """Secret with the credentials of the store, one key each (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
     AWS_ENDPOINT_URL, AWS_REGION, ...). It is mounted in the server's pods only. Whoever names it here must be
     allowed to get it."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the endpoint's namespace by whose workload identity (AWS, Google, Azure) the store is reached,
+    instead of credentials. The server's pods run as it, without a token for the Kubernetes API. Whoever names it here
+    must be allowed to create pods, or to create tokens for it."""
     golden_examples: GoldenExamples | None = None
     """Examples that the model must reproduce; a pod whose model does not gets no traffic."""
 

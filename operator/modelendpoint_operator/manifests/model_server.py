@@ -104,11 +104,16 @@ def _deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "revisionHistoryLimit": 1,
             "template": {
-                "metadata": {"labels": build_labels(endpoint, names.COMPONENT_MODEL_SERVER, revision=record.number)},
+                "metadata": {"labels": _pod_labels(endpoint, record)},
                 "spec": pod,
             },
         },
     }
+
+
+def _pod_labels(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, str]:
+    labels = build_labels(endpoint, names.COMPONENT_MODEL_SERVER, revision=record.number)
+    return labels | ({names.LABEL_AZURE_IDENTITY: "true"} if record.template.model.service_account_name else {})
 
 
 def _pod(
@@ -117,6 +122,8 @@ def _pod(
     container = _container(endpoint, record, image_pull_policy=image_pull_policy, drain=drain_seconds)
     return {
         **build_pod_spec(container, _volumes(endpoint, record)),
+        # Its tokens for the cloud come by the cloud's own ways; one for the Kubernetes API is never mounted.
+        **({"serviceAccountName": account} if (account := record.template.model.service_account_name) else {}),
         "terminationGracePeriodSeconds": drain_seconds + FINISH_SECONDS,
     }
 
@@ -169,6 +176,7 @@ def _choices(record: RevisionRecord) -> dict[str, str | None]:
     batching, limits = server.batching, server.limits
     providers = server.execution_providers
     return {
+        names.ENV_SERVICE_ACCOUNT: record.template.model.service_account_name,
         names.ENV_GOLDEN_EXAMPLES: golden.uri if golden else None,
         names.ENV_GOLDEN_ABSOLUTE: _text(golden.absolute_tolerance) if golden else None,
         names.ENV_GOLDEN_RELATIVE: _text(golden.relative_tolerance) if golden else None,

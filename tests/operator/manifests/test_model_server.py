@@ -168,3 +168,19 @@ def test_what_is_stored_of_a_revision_stays_as_an_older_operator_wrote_it() -> N
     stored = {"model": {"uri": URI}, "server": {}, "serverImage": "server:1"}
 
     assert build_revision_record(an_endpoint(), a_record(an_endpoint()), data=stored)["data"] == stored
+
+
+def test_a_pod_runs_as_the_account_that_is_named_and_gets_no_token_of_the_api() -> None:
+    pod = pod_of(model={"uri": URI, "serviceAccountName": "models"})
+
+    assert pod["spec"]["serviceAccountName"] == "models"
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert pod["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+    assert "azure.workload.identity/use" not in objects_of()["Deployment"]["spec"]["selector"]["matchLabels"]
+
+
+def test_without_an_account_the_pod_asks_for_no_identity() -> None:
+    pod = pod_of()
+
+    assert "serviceAccountName" not in pod["spec"]
+    assert "azure.workload.identity/use" not in pod["metadata"]["labels"]
