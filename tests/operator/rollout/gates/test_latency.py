@@ -159,7 +159,7 @@ def test_the_verdict_is_that_of_all_pairs_of_percentiles_tried_one_by_one(
     gate = LatencyGate(percentile=percentile, max_increase_percent=allowed[0], max_increase_milliseconds=allowed[1])
     finding = judged(whole_milliseconds(candidate), whole_milliseconds(stable), gate=gate, minimum_requests=1)
     share, level = percentile / 100, math.log(1 / ALPHA)
-    tried = [0.5 + step / 4 for step in range(180)]
+    tried = [*(0.5 + step / 4 for step in range(180)), 1e6]
 
     def above(times: list[float], percentile: float) -> float:
         """Weigh the evidence that the true percentile is above this; answers took up to a millisecond longer."""
@@ -186,7 +186,7 @@ def test_the_verdict_is_that_of_all_pairs_of_percentiles_tried_one_by_one(
         pytest.fail(f"should have failed: {finding.message}")
     if finding.verdict is Verdict.PASS:
         assert worst <= 0
-    elif worst < -0.6 and best <= 0 and candidate and stable:
+    elif worst < -0.6 and best <= 0 and candidate:
         pytest.fail(f"should have passed: {finding.message}")
 
 
