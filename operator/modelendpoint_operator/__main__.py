@@ -11,14 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 import kopf
 import structlog
 
-from modelendpoint_operator.adapters.api_server import ENDPOINTS, ApiServer, connect
+from modelendpoint_operator.adapters.api_server import BATCH_PREDICTIONS, ENDPOINTS, ApiServer, connect
+from modelendpoint_operator.adapters.batches import KubernetesBatches
 from modelendpoint_operator.adapters.cluster import KubernetesCluster
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
 from modelendpoint_operator.adapters.leases import LeaseStore
+from modelendpoint_operator.adapters.notes import EventWriter
 from modelendpoint_operator.adapters.reports import ReportReader
+from modelendpoint_operator.batch_reconciler import BatchReconciler
 from modelendpoint_operator.elector import Elector
 from modelendpoint_operator.handlers.events import Key, build_registry
-from modelendpoint_operator.handlers.workers import Resync, Workers
+from modelendpoint_operator.handlers.workers import Reconciles, Resync, Workers
 from modelendpoint_operator.health import HealthServer
 from modelendpoint_operator.reconciler import Reconciler, utc_now
 from modelendpoint_operator.settings import Settings, SettingsError
@@ -41,7 +44,8 @@ def main(environment: Mapping[str, str]) -> int:
         return 2
     configure_logs(settings)
     api = ApiServer(connect())
-    watchdog, telemetry = Watchdog(), Telemetry()
+    watchdog: Watchdog[Key] = Watchdog()
+    telemetry = Telemetry()
     health = HealthServer(settings.port, is_healthy=lambda: not watchdog.is_silent(), registry=telemetry.registry)
     health.start()
     leases = LeaseStore(api, namespace=settings.lease_namespace, name=settings.lease_name)
@@ -61,14 +65,22 @@ def main(environment: Mapping[str, str]) -> int:
     return 0
 
 
-def run(settings: Settings, api: ApiServer, watchdog: Watchdog, telemetry: Telemetry, stop: threading.Event) -> None:
+def run(
+    settings: Settings, api: ApiServer, watchdog: Watchdog[Key], telemetry: Telemetry, stop: threading.Event
+) -> None:
     """Watch and work until told to stop."""
     queue: WorkQueue[Key] = WorkQueue()
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
         cluster = KubernetesCluster(
             api, routers=RouterStatusReader(), reports=ReportReader(), pool=pool, reporter=settings.identity
         )
-        workers = Workers(queue, Reconciler(cluster, settings), telemetry, count=settings.workers)
+        events = EventWriter(api, reporter=settings.identity)
+        batches = KubernetesBatches(api, reports=ReportReader(), events=events, pool=pool)
+        reconcilers: dict[str, Reconciles] = {
+            ENDPOINTS.kind: Reconciler(cluster, settings),
+            BATCH_PREDICTIONS.kind: BatchReconciler(batches, settings),
+        }
+        workers = Workers(queue, reconcilers, telemetry, count=settings.workers)
         resync = Resync(
             queue, watchdog, list_versions=lambda: list_versions(api, settings), seconds=settings.resync_seconds
         )
@@ -83,7 +95,7 @@ def run(settings: Settings, api: ApiServer, watchdog: Watchdog, telemetry: Telem
         workers.join(timeout=20)
 
 
-def _watch(settings: Settings, queue: WorkQueue[Key], watchdog: Watchdog) -> None:
+def _watch(settings: Settings, queue: WorkQueue[Key], watchdog: Watchdog[Key]) -> None:
     """Watch for ever. An end of it, with an error or without one, ends the process: Kubernetes starts it anew."""
     try:
         kopf.run(
@@ -98,12 +110,13 @@ def _watch(settings: Settings, queue: WorkQueue[Key], watchdog: Watchdog) -> Non
 
 
 def list_versions(api: ApiServer, settings: Settings) -> dict[Key, str]:
-    """List all endpoints with the version that each has now."""
+    """List all endpoints and BatchPredictions with the version that each has now."""
     namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
-    bodies = [body for namespace in namespaces for body in api.list(ENDPOINTS, namespace)]
     return {
-        (body["metadata"]["namespace"], body["metadata"]["name"]): body["metadata"]["resourceVersion"]
-        for body in bodies
+        Key(resource.kind, body["metadata"]["namespace"], body["metadata"]["name"]): body["metadata"]["resourceVersion"]
+        for resource in (ENDPOINTS, BATCH_PREDICTIONS)
+        for namespace in namespaces
+        for body in api.list(resource, namespace)
     }
 
 

@@ -88,6 +88,7 @@ CONFIGMAP_DIR = "/mnt/configmap"
 # Where a batch worker finds its files, besides the server's.
 INPUT_CREDENTIALS_DIR = "/etc/modelendpoint/input-credentials"
 OUTPUT_CREDENTIALS_DIR = "/etc/modelendpoint/output-credentials"
+COMPARE_CREDENTIALS_DIR = "/etc/modelendpoint/compare-credentials"
 
 # Environment of the server container.
 ENV_NAME = "MODELENDPOINT_NAME"

@@ -1,16 +1,17 @@
-"""Notices a watch that went silent: an endpoint was changed, and nobody told us for too long."""
+"""Notices a watch that went silent: an object of ours was changed, and nobody told us for too long."""
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar
 
-Key = tuple[str, str]
+Key = TypeVar("Key", bound=Hashable)
 
 PATIENCE_SECONDS = 120
 """A change that the watch has not told of after this time means that it never will."""
 
 
-class Watchdog:
+class Watchdog(Generic[Key]):
     """Compares what the watch told with what a list shows. Safe to use from all threads."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -20,7 +21,7 @@ class Watchdog:
         self._missing: dict[Key, tuple[str, float]] = {}
 
     def heard(self, key: Key, version: str | None) -> None:
-        """Take note of a watch event; None for an endpoint that was deleted."""
+        """Take note of a watch event; None for an object that was deleted."""
         with self._lock:
             self._missing.pop(key, None)
             if version is None:
@@ -29,7 +30,7 @@ class Watchdog:
                 self._heard[key] = version
 
     def listed(self, versions: Mapping[Key, str]) -> None:
-        """Take note of a full list of endpoints."""
+        """Take note of a full list of objects."""
         now = self._clock()
         with self._lock:
             untold = {key: version for key, version in versions.items() if self._heard.get(key) != version}

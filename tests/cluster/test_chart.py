@@ -91,7 +91,7 @@ REFUSED = {
     Deed("delete", "namespaces"),
     Deed("get", "services/proxy"),
     Deed("get", "persistentvolumeclaims"),
-    Deed("create", "jobs", "batch"),
+    Deed("create", "cronjobs", "batch"),
     Deed("create", "statefulsets", "apps"),
     Deed("create", "daemonsets", "apps"),
     Deed("update", "deployments", "apps"),

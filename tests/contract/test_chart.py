@@ -225,12 +225,23 @@ def test_the_schema_of_the_values_knows_exactly_the_values() -> None:
     assert set(schema["properties"]) == set(values) | {"global"}
 
 
-def test_the_policy_guards_only_the_namespaces_that_are_watched() -> None:
-    (binding,) = of_kind(render_chart({"watchNamespaces": ["team-a"]}), "ValidatingAdmissionPolicyBinding")
-    (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
-    assert expression["values"] == ["team-a"]
-    (binding,) = of_kind(render_chart(), "ValidatingAdmissionPolicyBinding")
-    assert "matchResources" not in binding["spec"]
+def test_the_policies_guard_only_the_namespaces_that_are_watched() -> None:
+    bindings = of_kind(render_chart({"watchNamespaces": ["team-a"]}), "ValidatingAdmissionPolicyBinding")
+    assert len(bindings) == 2
+    for binding in bindings:
+        (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+        assert expression["values"] == ["team-a"]
+    for binding in of_kind(render_chart(), "ValidatingAdmissionPolicyBinding"):
+        assert "matchResources" not in binding["spec"]
+
+
+def test_the_runs_that_the_operator_makes_of_a_schedule_are_not_asked_for_rights_again() -> None:
+    manifests = render_chart({"serviceAccount": {"name": "operator"}})
+    (policy,) = (
+        one for one in of_kind(manifests, "ValidatingAdmissionPolicy") if one["metadata"]["name"].endswith("-batch")
+    )
+    exempt = policy["spec"]["matchConditions"][0]["expression"]
+    assert exempt == f"request.userInfo.username != 'system:serviceaccount:{NAMESPACE}:operator'"
 
 
 def test_the_endpoint_in_the_notes_after_an_installation_is_valid() -> None:

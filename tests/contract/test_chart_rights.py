@@ -135,6 +135,9 @@ def test_the_operator_never_writes_what_users_wrote() -> None:
     for manifests in (WHOLE_CLUSTER, SOME_NAMESPACES):
         verbs = {verb for _, resource, verb in granted(manifests) if resource == "modelendpoints"}
         assert verbs == {"get", "list", "watch"}
+        # It creates the runs of schedules, and deletes old ones; it changes none.
+        verbs = {verb for _, resource, verb in granted(manifests) if resource == "batchpredictions"}
+        assert verbs == {"get", "list", "watch", "create", "delete"}
 
 
 def test_nobody_but_the_operator_writes_status() -> None:
@@ -151,4 +154,6 @@ def test_viewers_and_editors_of_a_namespace_may_do_the_same_to_its_endpoints() -
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     assert {pair[2] for pair in pairs(view["rules"])} == {"get", "list", "watch"}
     assert ("modelendpoint.dev", "modelendpoints", "create") in pairs(edit["rules"])
+    assert ("modelendpoint.dev", "batchpredictions", "create") in pairs(edit["rules"])
+    assert ("modelendpoint.dev", "batchpredictions", "get") in pairs(view["rules"])
     assert ("modelendpoint.dev", "modelendpoints/scale", "patch") in pairs(edit["rules"])

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from modelendpoint_operator.errors import ClusterUnavailable, OperatorError
+from modelendpoint_operator.handlers.events import Key
 from modelendpoint_operator.handlers.workers import Workers
+from modelendpoint_operator.names import KIND
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.reconciler import LOOK_AGAIN_AT_STOPPED, Reconciler
 from modelendpoint_operator.telemetry import Telemetry
@@ -90,7 +92,7 @@ class Unavailable(World):
 class LastPass(Reconciler):
     """Closes the queue after a number of passes, so that a worker comes to its end."""
 
-    def __init__(self, world: World, queue: WorkQueue[tuple[str, str]], *, passes: int) -> None:
+    def __init__(self, world: World, queue: WorkQueue[Key], *, passes: int) -> None:
         super().__init__(world, world.settings, clock=lambda: world.now)
         self.queue, self.passes = queue, passes
 
@@ -115,10 +117,10 @@ def test_a_worker_outlives_every_error_and_tries_again(error: Exception, monkeyp
                 raise error from None
 
         monkeypatch.setattr(world, "find", fail)
-    queue: WorkQueue[tuple[str, str]] = WorkQueue()
+    queue: WorkQueue[Key] = WorkQueue()
     telemetry = Telemetry()
-    workers = Workers(queue, LastPass(world, queue, passes=3), telemetry, count=1)
-    queue.add((NAMESPACE, NAME))
+    workers = Workers(queue, {KIND: LastPass(world, queue, passes=3)}, telemetry, count=1)
+    queue.add(Key(KIND, NAMESPACE, NAME))
     workers.start()
     workers.join(timeout=30)
 

@@ -40,11 +40,13 @@ class Resource:
 
 
 ENDPOINTS = Resource(api_version=names.API_VERSION, kind=names.KIND, plural=names.PLURAL)
+BATCH_PREDICTIONS = Resource(api_version=names.API_VERSION, kind=names.BATCH_KIND, plural=names.BATCH_PLURAL)
 DEPLOYMENTS = Resource(api_version="apps/v1", kind="Deployment", plural="deployments")
 REVISIONS = Resource(api_version="apps/v1", kind="ControllerRevision", plural="controllerrevisions")
 SERVICES = Resource(api_version="v1", kind="Service", plural="services")
 CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
 PODS = Resource(api_version="v1", kind="Pod", plural="pods")
+JOBS = Resource(api_version="batch/v1", kind="Job", plural="jobs")
 EVENTS = Resource(api_version="events.k8s.io/v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
@@ -96,7 +98,10 @@ class ApiServer:
 
     def annotate(self, resource: Resource, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
         """Set annotations of an object that is not ours to apply; one that is gone needs none."""
-        patch = {"metadata": {"annotations": dict(annotations)}}
+        self.merge(resource, namespace, name, {"metadata": {"annotations": dict(annotations)}})
+
+    def merge(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
+        """Change some fields of an object and leave the others as they are; one that is gone needs no change."""
         path = resource.path(namespace, name)
         status, body = self._request("PATCH", path, body=patch, content_type="application/merge-patch+json")
         if status != 404:

@@ -20,6 +20,10 @@ class ReportReader:
 
     def read(self, address: str) -> PodReport | None:
         """Ask the pod at an IP address. None when it does not answer (yet), or not like one of our servers."""
+        return parse_report(self.read_document(address))
+
+    def read_document(self, address: str) -> object:
+        """Ask the pod at an IP address for its report as it stands; None when it does not answer (yet)."""
         connection = http.client.HTTPConnection(address, self._port, timeout=self._timeout_seconds)
         try:
             connection.request("GET", names.PATH_REPORT)
@@ -27,7 +31,8 @@ class ReportReader:
             body = response.read(MAX_BYTES + 1)
             if response.status != http.HTTPStatus.OK or len(body) > MAX_BYTES:
                 return None
-            return parse_report(json.loads(body))
+            document: object = json.loads(body)
+            return document
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:

@@ -5,7 +5,7 @@ Data only. Nothing here may ever name secrets: an endpoint's pods mount them, th
 
 from dataclasses import dataclass
 
-from modelendpoint_operator.names import GROUP, PLURAL
+from modelendpoint_operator.names import BATCH_PLURAL, GROUP, PLURAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,11 @@ RIGHTS = (
     Right(group=GROUP, resource=f"{PLURAL}/status", verbs=("patch",)),
     # For `blockOwnerDeletion` in the children's owner references, where the cluster checks it (OpenShift does).
     Right(group=GROUP, resource=f"{PLURAL}/finalizers", verbs=("update",)),
+    # A schedule's runs are BatchPredictions that the operator creates and, when they are old, deletes.
+    Right(group=GROUP, resource=BATCH_PLURAL, verbs=(*READ, "create", "delete")),
+    Right(group=GROUP, resource=f"{BATCH_PLURAL}/status", verbs=("patch",)),
+    Right(group=GROUP, resource=f"{BATCH_PLURAL}/finalizers", verbs=("update",)),
+    Right(group="batch", resource="jobs", verbs=OWN),
     Right(group="apps", resource="deployments", verbs=OWN),
     Right(group="apps", resource="controllerrevisions", verbs=OWN),
     Right(group="", resource="services", verbs=OWN),

@@ -12,7 +12,15 @@ from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.batch_status import BatchPredictionStatus
-from modelendpoint_operator.api.spec import ObjectName, ResourceAmounts, Resources, SecretReference, Sha256, Uri
+from modelendpoint_operator.api.spec import (
+    ObjectName,
+    ResourceAmounts,
+    Resources,
+    SecretReference,
+    Sha256,
+    Tolerance,
+    Uri,
+)
 
 PLACEHOLDER = r"\{\{ ?\.[A-Za-z]+ ?\}\}"
 """Stands in a URI for a part that each scheduled run fills in by itself."""
@@ -24,7 +32,7 @@ OutputUri = Annotated[
     str, Field(pattern=rf"^(s3|gs|az|pvc)://([!-z|~]|{PLACEHOLDER})+$", min_length=1, max_length=1024)
 ]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
-Columns_ = Annotated[list[ColumnName], Field(max_length=2000)]
+Revision = Annotated[int, Field(ge=1, le=2147483647, strict=True)]
 
 
 class Format(StrEnum):
@@ -38,7 +46,6 @@ class Format(StrEnum):
 class Compression(StrEnum):
     """How files are compressed."""
 
-    NONE = "None"
     GZIP = "Gzip"
     ZSTD = "Zstd"
 
@@ -61,7 +68,7 @@ class EndpointReference(ApiModel):
 
     name: ObjectName
     """Name of the ModelEndpoint."""
-    revision: Annotated[int, Field(ge=1, le=2147483647, strict=True)] | None = None
+    revision: Revision | None = None
     """Number of the revision. Without it the one that is stable when the run starts; status.model reports it, and it
     stays the same until the run ends."""
 
@@ -91,6 +98,8 @@ class Output(ApiModel):
     placeholders of spec.schedule."""
     format: Format | None = None
     """Format of the files. Without it that of the input."""
+    partitioning: Annotated[list[ColumnName], Field(max_length=8)] = []
+    """Columns of the input by whose values the files are put into folders, such as country=NL/part-00003.parquet."""
     credentials_secret_ref: SecretReference | None = None
     """Secret with the credentials of the store, one key each. Whoever names it here must be allowed to get it."""
 
@@ -99,12 +108,25 @@ class Columns(ApiModel):
     """Which columns go into the model and into the output."""
 
     features: Annotated[list[ColumnName], Field(min_length=1, max_length=2000)] | None = None
-    """Columns of the input that go into the model, in the order of its inputs. Without them the columns named like the
-    model's inputs, or for a model with one input of n numbers, all columns that are not in passThrough."""
-    pass_through: Columns_ = []
+    """Columns of the input that go into the model, in the model's order. Without them the names that the model tells."""
+    pass_through: Annotated[list[ColumnName], Field(max_length=2000)] = []
     """Columns of the input that are copied into the output, such as an id."""
     join: Annotated[bool, Field(strict=True)] = False
     """Copy all columns of the input into the output, beside the predictions."""
+
+
+class Comparison(ApiModel):
+    """Another model that predicts for the same rows. Either revision or model. Its predictions are not in the output;
+    where they differ is in disagreements/, and a summary in status.comparison."""
+
+    revision: Revision | None = None
+    """A revision of the endpoint in endpointRef."""
+    model: BatchModel | None = None
+    """Any other model."""
+    absolute_tolerance: Tolerance | None = None
+    """Largest difference of two numbers that still agree. Without it 0.00001."""
+    relative_tolerance: Tolerance | None = None
+    """Largest difference as a share of the number. Without it 0.0001."""
 
 
 class ErrorThreshold(ApiModel):
@@ -161,6 +183,8 @@ class BatchPredictionSpec(ApiModel):
     """Where the predictions go."""
     columns: Columns = Columns()
     """Which columns go into the model and into the output."""
+    compare_with: Comparison | None = None
+    """Another model that predicts for the same rows."""
     parallelism: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
     """Number of worker pods. It is settled when the plan is made: later it can only be made smaller, or as large as it
     was then."""

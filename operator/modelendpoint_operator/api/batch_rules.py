@@ -49,7 +49,19 @@ def _moved(at: str, to: str) -> tuple[Rule, ...]:
     return tuple(replace(rule, at=to + rule.at.removeprefix(at)) for rule in RULES if rule.at.startswith(at))
 
 
-_FIXED = ("model", "endpointRef", "columns", "errorThreshold", "resources", "input", "output")
+def _model_rules(at: str) -> tuple[Rule, ...]:
+    return (
+        *_moved("spec.model.uri", f"{at}.uri"),
+        Rule(
+            at=at,
+            rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
+            message="is of no use with a pvc:// or configmap:// uri: leave it out",
+            field=".credentialsSecretRef",
+        ),
+    )
+
+
+_FIXED = ("model", "endpointRef", "compareWith", "columns", "errorThreshold", "resources", "input", "output")
 _FIXED_NUMBERS = ("shardRows", "shardBytes", "retries")
 
 BATCH_RULES = (
@@ -66,12 +78,18 @@ BATCH_RULES = (
         rule="has(self.model) != has(self.endpointRef)",
         message="must have either model or endpointRef: the model's own address, or the ModelEndpoint that has it",
     ),
-    *_moved("spec.model.uri", "spec.model.uri"),
+    *_model_rules("spec.model"),
+    *_model_rules("spec.compareWith.model"),
     Rule(
-        at="spec.model",
-        rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
-        message="is of no use with a pvc:// or configmap:// uri: leave it out",
-        field=".credentialsSecretRef",
+        at="spec.compareWith",
+        rule="has(self.model) != has(self.revision)",
+        message="must have either model, or a revision of the endpoint in endpointRef",
+    ),
+    Rule(
+        at="spec",
+        rule="!has(self.compareWith) || !has(self.compareWith.revision) || has(self.endpointRef)",
+        message="is a revision of the endpoint in endpointRef: add endpointRef, or name a model",
+        field=".compareWith.revision",
     ),
     *_data_rules("spec.input"),
     Rule(

@@ -84,6 +84,17 @@ class Progress(ApiModel):
     """When this was measured."""
 
 
+class ComparisonStatus(ApiModel):
+    """How far two models agreed about the same rows."""
+
+    rows: int
+    """Rows that both predicted for."""
+    disagreeing: int
+    """Rows where they differ by more than the tolerances."""
+    largest_difference: float | None = None
+    """The largest difference of two numbers."""
+
+
 class Failure(ApiModel):
     """Why a run failed."""
 
@@ -105,6 +116,8 @@ class MissedRun(ApiModel):
 class ScheduleStatus(ApiModel):
     """The runs of a schedule."""
 
+    in_force: str
+    """The cron line and the time zone that the times below are about."""
     last_schedule_time: datetime | None = None
     """The latest time that was due and is settled: its run was started, skipped or missed."""
     last_run: str | None = None
@@ -135,6 +148,10 @@ class BatchPredictionStatus(ApiModel):
     """How often the run was started: 1, and one more for each retry that was ordered."""
     model: PinnedModel | None = None
     """The model that predicts."""
+    compared_with: PinnedModel | None = None
+    """The other model of spec.compareWith, settled when the run started."""
+    comparison: ComparisonStatus | None = None
+    """How far the two agreed, once the output is whole."""
     image: str | None = None
     """The workers' image."""
     workers: int | None = None

@@ -1,51 +1,74 @@
-"""Watch events of endpoints and of their children, registered with kopf."""
+"""Watch events of endpoints, of BatchPredictions and of their children, registered with kopf."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import kopf
 
 from modelendpoint_operator import names
-from modelendpoint_operator.adapters.api_server import CHILDREN, PODS
+from modelendpoint_operator.adapters.api_server import BATCH_PREDICTIONS, CHILDREN, ENDPOINTS, JOBS, PODS, Resource
 from modelendpoint_operator.watchdog import Watchdog
 from modelendpoint_operator.workqueue import WorkQueue
 
-Key = tuple[str, str]
-"""Namespace and name of an endpoint."""
+
+class Key(NamedTuple):
+    """An object that may need a pass."""
+
+    kind: str
+    namespace: str
+    name: str
 
 
-def build_registry(queue: WorkQueue[Key], watchdog: Watchdog) -> kopf.OperatorRegistry:
+def build_registry(queue: WorkQueue[Key], watchdog: Watchdog[Key]) -> kopf.OperatorRegistry:
     """Register what to watch."""
     registry = kopf.OperatorRegistry()
 
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
 
-    async def on_endpoint(event: kopf.RawEvent, **_: Any) -> None:
-        metadata = event["object"]["metadata"]
-        key = (metadata["namespace"], metadata["name"])
-        is_gone = event["type"] == "DELETED"
-        watchdog.heard(key, None if is_gone else metadata["resourceVersion"])
-        queue.add(key)
+    def watch(resource: Resource) -> None:
+        async def on_event(event: kopf.RawEvent, **_: Any) -> None:
+            metadata = event["object"]["metadata"]
+            key = Key(resource.kind, metadata["namespace"], metadata["name"])
+            is_gone = event["type"] == "DELETED"
+            watchdog.heard(key, None if is_gone else metadata["resourceVersion"])
+            queue.add(key)
+            wake_parent(metadata)
 
-    async def on_child(event: kopf.RawEvent, **_: Any) -> None:
-        key = _parent(event["object"]["metadata"])
+        kopf.on.event(names.GROUP, names.VERSION, resource.plural, registry=registry)(on_event)
+
+    def wake_parent(metadata: Mapping[str, Any]) -> None:
+        key = parent_of(metadata)
         if key is not None:
             queue.add(key)
+
+    async def on_child(event: kopf.RawEvent, **_: Any) -> None:
+        wake_parent(event["object"]["metadata"])
 
     # A registry of one's own knows no way to log in; by the official client, the watches do as all other requests do.
     kopf.on.login(registry=registry)(kopf.login_via_client)
     kopf.on.startup(registry=registry)(configure)
-    kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(on_endpoint)
-    for resource in (*CHILDREN, PODS):
+    for resource in (ENDPOINTS, BATCH_PREDICTIONS):
+        watch(resource)
+    for resource in (*CHILDREN, JOBS, PODS):
         labels = {names.LABEL_MANAGED_BY: names.FIELD_MANAGER}
         kopf.on.event(resource.api_version, resource.plural, labels=labels, registry=registry)(on_child)
     return registry
 
 
-def _parent(metadata: Mapping[str, Any]) -> Key | None:
-    endpoint = metadata.get("labels", {}).get(names.LABEL_ENDPOINT)
-    return (metadata["namespace"], endpoint) if endpoint else None
+PARENTS = (
+    (names.LABEL_ENDPOINT, names.KIND),
+    (names.LABEL_BATCH, names.BATCH_KIND),
+    (names.LABEL_SCHEDULE, names.BATCH_KIND),
+)
+"""Labels of children that name their parent, and the parent's kind."""
+
+
+def parent_of(metadata: Mapping[str, Any]) -> Key | None:
+    """Name the object that a child belongs to."""
+    labels = metadata.get("labels", {})
+    found = (Key(kind, metadata["namespace"], labels[label]) for label, kind in PARENTS if labels.get(label))
+    return next(found, None)
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:

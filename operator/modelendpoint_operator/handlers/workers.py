@@ -1,13 +1,15 @@
-"""The threads that take keys from the queue, and the resync that puts every endpoint in from time to time."""
+"""The threads that take keys from the queue, and the resync that puts every object in from time to time."""
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import structlog
 
+from modelendpoint_operator.batch.plan import BatchPlan
 from modelendpoint_operator.errors import ClusterUnavailable, OperatorError
 from modelendpoint_operator.handlers.events import Key
-from modelendpoint_operator.reconciler import Reconciler
+from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.telemetry import Telemetry
 from modelendpoint_operator.watchdog import Watchdog
 from modelendpoint_operator.workqueue import WorkQueue
@@ -15,12 +17,21 @@ from modelendpoint_operator.workqueue import WorkQueue
 _log = structlog.get_logger()
 
 
-class Workers:
-    """Work on the queue until it is closed."""
+class Reconciles(Protocol):
+    """Takes passes at the objects of one kind."""
 
-    def __init__(self, queue: WorkQueue[Key], reconciler: Reconciler, telemetry: Telemetry, *, count: int) -> None:
+    def reconcile(self, namespace: str, name: str) -> Plan | BatchPlan | None:
+        """Take one pass and return what it wrote; None when there is no such object."""
+
+
+class Workers:
+    """Work on the queue until it is closed; each kind has its reconciler."""
+
+    def __init__(
+        self, queue: WorkQueue[Key], reconcilers: Mapping[str, Reconciles], telemetry: Telemetry, *, count: int
+    ) -> None:
         self._queue = queue
-        self._reconciler = reconciler
+        self._reconcilers = reconcilers
         self._telemetry = telemetry
         self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(count)]
 
@@ -40,37 +51,40 @@ class Workers:
             self._pass(key)
 
     def _pass(self, key: Key) -> None:
-        namespace, name = key
         try:
             with self._telemetry.duration.time():
-                plan = self._reconciler.reconcile(namespace, name)
+                plan = self._reconcilers[key.kind].reconcile(key.namespace, key.name)
         except Exception as error:  # noqa: BLE001
             # A bug must not end the thread: it is counted, told with its traceback, and tried again later.
             self._telemetry.failed(error)
-            _tell(error, namespace=namespace, name=name)
+            _tell(error, key)
             self._queue.failed(key)
             return
         if plan is not None:
             self._telemetry.count(plan)
             for note in plan.events:
-                _log.info(note.message, reason=note.reason, namespace=namespace, endpoint=name)
+                _log.info(note.message, reason=note.reason, **_where(key))
         self._queue.done(key, again_after=plan.look_again_after if plan else None)
 
 
-def _tell(error: Exception, *, namespace: str, name: str) -> None:
+def _tell(error: Exception, key: Key) -> None:
     if isinstance(error, OperatorError):
-        _log.warning("Could not reconcile", error=str(error), namespace=namespace, endpoint=name)
+        _log.warning("Could not reconcile", error=str(error), **_where(key))
     else:
-        _log.error("Failed on a bug", exc_info=error, namespace=namespace, endpoint=name)
+        _log.error("Failed on a bug", exc_info=error, **_where(key))
+
+
+def _where(key: Key) -> dict[str, str]:
+    return {"kind": key.kind, "namespace": key.namespace, "name": key.name}
 
 
 class Resync:
-    """Every so often look at every endpoint, whatever the watch told."""
+    """Every so often look at every object, whatever the watch told."""
 
     def __init__(
         self,
         queue: WorkQueue[Key],
-        watchdog: Watchdog,
+        watchdog: Watchdog[Key],
         *,
         list_versions: Callable[[], Mapping[Key, str]],
         seconds: float,
@@ -95,7 +109,7 @@ class Resync:
             try:
                 versions = self._list_versions()
             except ClusterUnavailable as error:
-                _log.warning("Could not list endpoints", error=str(error))
+                _log.warning("Could not list objects", error=str(error))
                 continue
             self._watchdog.listed(versions)
             for key in versions:
