@@ -15,7 +15,7 @@ from pathlib import Path
 from demo import models
 from demo.models import HeldOut, Version
 from demo.terminal import DemoFailed, Terminal
-from support.load import LoadPlan, LoadResult
+from modelendpoint.load_rig import LoadPlan, LoadResult
 from support.load_run import OPERATOR_IMAGE, LoadRun, assert_split, make_requests, split_interval, under_load
 
 EXAMPLE = "examples/01-quickstart/endpoint.yaml"

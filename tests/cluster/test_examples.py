@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from demo import models
+from modelendpoint.load_rig import LoadPlan
 from support import load_run, onnx_models
 from support.cluster import Cluster
-from support.load import LoadPlan
 from support.load_run import assert_split, under_load
 from support.store import store_in
 

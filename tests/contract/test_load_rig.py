@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from modelendpoint.load_rig import LoadPlan, Rig
 from support import load_run, onnx_models
-from support.load import LoadPlan, Rig
 
 ROOT = Path(__file__).parents[2]
 MODEL = onnx_models.linear_model([0.5, -1.5, 2.0], intercept=1.0)

@@ -6,8 +6,8 @@ import sys
 import pytest
 from scipy.stats import binom
 
+from modelendpoint.load_rig import LoadPlan, Rig
 from support import load_run
-from support.load import LoadPlan, Rig
 from support.load_run import LoadRun
 
 ROWS = [[0.5, -1.25], [3.0, 1e-07]]
@@ -112,7 +112,7 @@ def test_a_split_fits_its_weights_or_says_which_revision_does_not(
 
 
 def test_the_rig_imports_nothing_but_aiohttp_and_the_standard_library() -> None:
-    assert Rig.__module__ == "support.load"
+    assert Rig.__module__ == "modelendpoint.load_rig"
     source = load_run.build_manifests(a_plan(), namespace="n", name="x", image="i")["items"][0]["data"]["load.py"]
     imports = {
         line.split()[1].partition(".")[0] for line in source.splitlines() if line.startswith(("import ", "from "))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelendpoint.load_rig import LoadPlan
 from modelendpoint_operator import names
 from support.cluster import Cluster
-from support.load import LoadPlan
 from support.load_run import make_requests
 from support.onnx_models import corrupt, linear_model, some_rows
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from support import load
-from support.load import LoadPlan, LoadResult, Request
+from modelendpoint import load_rig
+from modelendpoint.load_rig import LoadPlan, LoadResult, Request
 
 OPERATOR_IMAGE = "ghcr.io/modelendpoint/operator:0.1.0"
 CONFIDENCE = 0.999
@@ -116,7 +116,7 @@ def under_load(
 
 def build_manifests(plan: LoadPlan, *, namespace: str, name: str, image: str) -> dict[str, Any]:
     """Build the ConfigMap with the rig and its plan, and the pod that runs it."""
-    files = {"load.py": Path(load.__file__).read_text(), "plan.json": plan.to_json()}
+    files = {"load.py": Path(load_rig.__file__).read_text(), "plan.json": plan.to_json()}
     metadata = {"name": name, "namespace": namespace}
     container = {
         "name": "load",

@@ -40,6 +40,9 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
             place="modelendpoint.commands.examples:examples", summary="Write golden examples of a model's answers."
         ),
         "serve": Entry(place="modelendpoint.commands.serve:serve", summary="Serve one model on this machine."),
+        "load": Entry(
+            place="modelendpoint.commands.load:load", summary="Send predictions at a constant rate and judge answers."
+        ),
     },
     "YAML": {
         "lint": Entry(

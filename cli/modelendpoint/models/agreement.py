@@ -148,12 +148,12 @@ def _has_rows(value: Any, rows: int) -> bool:
 
 
 def _compare(name: str, pairs: Sequence[tuple[int, Any, Any]], tolerance: Tolerance, *, shown: int) -> OutputAgreement:
-    flat = [(row, _flat(one), _flat(other)) for row, one, other in pairs]
-    is_label = not any(isinstance(value, float) for _, one, _ in flat for value in one.values())
+    parts = [(row, flat(one), flat(other)) for row, one, other in pairs]
+    is_label = not any(isinstance(value, float) for _, one, _ in parts for value in one.values())
     found: list[tuple[float, Delta]] = []
     differing: set[int] = set()
     distances: list[float] = []
-    for row, one, other in flat:
+    for row, one, other in parts:
         for place in (*one, *(place for place in other if place not in one)):
             delta = Delta(row=row, place=place, old=one.get(place), new=other.get(place))
             distance = _distance(delta, is_label=is_label)
@@ -166,7 +166,7 @@ def _compare(name: str, pairs: Sequence[tuple[int, Any, Any]], tolerance: Tolera
     return OutputAgreement(
         output=name,
         is_label=is_label,
-        rows=len(flat),
+        rows=len(parts),
         differing_rows=len(differing),
         largest=0.0 if is_label else max(distances, default=0.0),
         mean=0.0 if is_label else float(np.mean(distances)) if distances else 0.0,
@@ -174,8 +174,8 @@ def _compare(name: str, pairs: Sequence[tuple[int, Any, Any]], tolerance: Tolera
     )
 
 
-def _flat(value: Any) -> dict[str, Any]:
-    """Name every value of a row's output by where it is."""
+def flat(value: Any) -> dict[str, Any]:
+    """Name every value of a row's output by where it is, in the order in which answers have them."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     array = np.asarray(value)

@@ -8,7 +8,7 @@ import yaml
 from demo import story
 from demo.story import Story
 from demo.terminal import Terminal
-from support.load import Answer, Judge, LoadPlan
+from modelendpoint.load_rig import Answer, Judge, LoadPlan
 
 ROOT = Path(__file__).parents[3]
 

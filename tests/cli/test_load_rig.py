@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from support import load
-from support.load import Kind, LoadPlan, LoadResult, Request, Rig
+from modelendpoint import load_rig
+from modelendpoint.load_rig import Kind, LoadPlan, LoadResult, Request, Rig
 
 GOOD = "a" * 64
 OTHER = "b" * 64
@@ -37,7 +37,7 @@ def a_plan(**changes: object) -> LoadPlan:
 
 
 def headers(revision: str = "7", sha256: str = GOOD) -> dict[str, str]:
-    return {load.REVISION_HEADER: revision, load.SHA256_HEADER: sha256}
+    return {load_rig.REVISION_HEADER: revision, load_rig.SHA256_HEADER: sha256}
 
 
 async def right_answer(request: web.Request, **changes: str) -> web.Response:
@@ -103,9 +103,9 @@ def test_half_of_the_requests_open_a_connection_of_their_own() -> None:
 
 
 def test_connections_are_chosen_independently_of_formats() -> None:
-    pairs = {(number % 2, load.takes_new_connection(number, 0.5)) for number in range(20)}
+    pairs = {(number % 2, load_rig.takes_new_connection(number, 0.5)) for number in range(20)}
     assert pairs == {(0, True), (0, False), (1, True), (1, False)}
-    assert sum(load.takes_new_connection(number, 0.3) for number in range(1000)) == pytest.approx(300, abs=2)
+    assert sum(load_rig.takes_new_connection(number, 0.3) for number in range(1000)) == pytest.approx(300, abs=2)
 
 
 def test_a_status_outside_2xx_fails() -> None:
@@ -116,7 +116,7 @@ def test_a_status_outside_2xx_fails() -> None:
     assert result.failed_by_kind == {Kind.STATUS: 20}
     assert result.by_status == {"200": 40, "500": 20}
     first = result.first_failures[0]
-    assert (first.status, first.headers[load.REVISION_HEADER]) == (500, "7")
+    assert (first.status, first.headers[load_rig.REVISION_HEADER]) == (500, "7")
     assert "Out of order." in first.body
 
 
@@ -162,7 +162,7 @@ def test_an_answer_that_takes_too_long_is_a_timeout() -> None:
     assert all(failure.latency_seconds >= 0.2 for failure in result.first_failures)
 
 
-@pytest.mark.parametrize("missing", [load.REVISION_HEADER, load.SHA256_HEADER])
+@pytest.mark.parametrize("missing", [load_rig.REVISION_HEADER, load_rig.SHA256_HEADER])
 def test_an_answer_that_does_not_say_who_made_it_fails(missing: str) -> None:
     async def anonymous(request: web.Request) -> web.StreamResponse:
         response = await right_answer(request)
@@ -216,25 +216,25 @@ def test_another_models_numbers_are_a_wrong_answer() -> None:
     ],
 )
 def test_an_unreadable_missing_or_surplus_value_is_a_wrong_answer(body: str) -> None:
-    answer = load.Answer(status=200, headers={"content-type": "application/json", **headers()}, body=body)
+    answer = load_rig.Answer(status=200, headers={"content-type": "application/json", **headers()}, body=body)
     plan = a_plan()
-    with pytest.raises(load.Failure) as failure:
-        load.Judge(plan).judge(plan.requests[0], answer)
+    with pytest.raises(load_rig.Failure) as failure:
+        load_rig.Judge(plan).judge(plan.requests[0], answer)
     assert failure.value.kind is Kind.WRONG_ANSWER
 
 
 @pytest.mark.parametrize("body", ["p0,p1\r\n0.25,0.75\r\n", "0.25,0.75\n", "p0,p1\n\n0.250001,0.75\n"])
 def test_csv_answers_are_read_with_and_without_a_header(body: str) -> None:
-    answer = load.Answer(status=200, headers={"content-type": "text/csv; charset=utf-8", **headers()}, body=body)
+    answer = load_rig.Answer(status=200, headers={"content-type": "text/csv; charset=utf-8", **headers()}, body=body)
     plan = a_plan()
-    assert load.Judge(plan).judge(plan.requests[1], answer) == ("7", GOOD)
+    assert load_rig.Judge(plan).judge(plan.requests[1], answer) == ("7", GOOD)
 
 
 def test_named_outputs_and_text_labels_are_compared_in_the_order_of_the_outputs() -> None:
     body = json.dumps({"predictions": [{"label": "yes", "probabilities": [0.25, 0.75]}]})
-    answer = load.Answer(status=200, headers={"content-type": "application/json", **headers()}, body=body)
+    answer = load_rig.Answer(status=200, headers={"content-type": "application/json", **headers()}, body=body)
     plan = a_plan(oracle={GOOD: [["yes", 0.25, 0.75]]})
-    assert load.Judge(plan).judge(plan.requests[0], answer) == ("7", GOOD)
+    assert load_rig.Judge(plan).judge(plan.requests[0], answer) == ("7", GOOD)
 
 
 def test_a_pause_of_the_server_shows_in_the_latency_of_every_request_that_was_due_in_it() -> None:
@@ -276,7 +276,7 @@ def test_the_timeline_tells_when_each_revision_answered() -> None:
 
 def test_failed_requests_are_named_in_full_and_at_most_20_are_kept() -> None:
     result = run(close_without_an_answer, count=40)
-    assert len(result.first_failures) == load.FAILURES_KEPT
+    assert len(result.first_failures) == load_rig.FAILURES_KEPT
     with pytest.raises(AssertionError) as refused:
         result.assert_none_failed()
     said = str(refused.value)
@@ -316,7 +316,7 @@ def test_the_program_finishes_what_is_in_flight_when_it_gets_a_signal(number: si
         plan = a_plan(url=f"http://127.0.0.1:{runner.addresses[0][1]}", rate=50, count=None, duration_seconds=60)
         (tmp_path / "plan.json").write_text(plan.to_json())
         process = await asyncio.create_subprocess_exec(
-            sys.executable, load.__file__, str(tmp_path / "plan.json"), stdout=asyncio.subprocess.PIPE
+            sys.executable, load_rig.__file__, str(tmp_path / "plan.json"), stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout
         lines = [await process.stdout.readline()]  # the first progress: requests are in flight now
