@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,18 +85,16 @@ def end_left_over(pid_file: Path, *, patience_seconds: float = 5.0) -> bool:
     if not group:
         return False
     end_group(number)
-    psutil.wait_procs(group, timeout=patience_seconds)
+    _wait(lambda: all(map(_has_ended, group)), seconds=patience_seconds)
     return True
 
 
 def is_alive(pid: int, *, started: float) -> bool:
     """Tell whether a process runs that has this number and was started then."""
-    try:
+    with suppress(psutil.Error):
         process = psutil.Process(pid)
-        has_ended = process.status() == psutil.STATUS_ZOMBIE
-        return not has_ended and abs(process.create_time() - started) < START_TOLERANCE_SECONDS
-    except psutil.Error:
-        return False
+        return not _has_ended(process) and abs(process.create_time() - started) < START_TOLERANCE_SECONDS
+    return False
 
 
 def start_time(pid: int) -> float:
@@ -106,11 +104,22 @@ def start_time(pid: int) -> float:
 
 def wait_for_end(pid: int, *, started: float, seconds: float) -> bool:
     """Wait until a process that is not a child has ended; tell whether it has."""
+    return _wait(lambda: not is_alive(pid, started=started), seconds=seconds)
+
+
+def _wait(fact: Callable[[], bool], *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while is_alive(pid, started=started):
+    while not fact():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(0.02)
+    return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, also where its parent has not taken notice of that."""
+    with suppress(psutil.Error):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True
 
 

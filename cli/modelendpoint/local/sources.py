@@ -4,17 +4,15 @@ What an API server would refuse is refused here. Applying what was read must not
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from modelendpoint.errors import CliError
+from modelendpoint.linting.documents import Document, Finding, find_files, read_documents
+from modelendpoint.linting.lint import lint_document
 from modelendpoint.local.copies import Copies
 from modelendpoint_operator import names
-from modelendpoint_operator.api.spec import ModelEndpointSpec
 
 NAMESPACE = "default"
 """Namespace of what names none."""
@@ -55,19 +53,21 @@ class Sources:
 
 def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
     """Read all files; raise ``CliError`` for what can't be applied."""
-    manifests, files, notes = [], [*paths], []
-    for path in paths:
-        for document in _documents(path):
-            found = _Document(path, document)
-            if found.kind in _MOUNTED:
-                manifests.append(found.with_identity())
-            elif found.kind == names.KIND:
-                manifests.append(found.endpoint(copies))
-                files += found.local_files()
-                notes += found.notes()
-            else:
-                notes.append(f"{found.kind} {found.name}: only {names.KIND}, ConfigMap and Secret are run here")
-    sources = Sources(manifests=tuple(manifests), files=tuple(files), notes=tuple(dict.fromkeys(notes)))
+    files = find_files(paths)
+    manifests, named, notes = [], [*files], []
+    for document, folder in _documents(files):
+        manifest = _with_namespace(document)
+        if manifest["kind"] == names.KIND:
+            endpoint = _EndpointFile(manifest, folder)
+            manifests.append(endpoint.applied(document, copies))
+            named += endpoint.local_files()
+            notes += endpoint.notes()
+        elif manifest["kind"] in _MOUNTED:
+            manifests.append(manifest)
+        else:
+            kinds = ", ".join((names.KIND, *_MOUNTED))
+            notes.append(f"{manifest['kind']} {manifest['metadata']['name']}: only {kinds} are run here")
+    sources = Sources(manifests=tuple(manifests), files=tuple(named), notes=tuple(dict.fromkeys(notes)))
     if not sources.endpoints:
         raise CliError(f"No {names.KIND} is in {', '.join(map(str, paths))}. `mep demo` writes one to begin with.")
     twice = {key for key in sources.endpoints if sources.endpoints.count(key) > 1}
@@ -93,89 +93,86 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-def _documents(path: Path) -> Iterator[Any]:
-    try:
-        yield from (document for document in yaml.safe_load_all(path.read_text()) if document is not None)
-    except OSError as error:
-        raise CliError(f"{path} can't be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+def _documents(files: Sequence[Path]) -> Iterator[tuple[Document, Path]]:
+    for path in files:
+        documents, findings = read_documents(path)
+        _refuse(findings)
+        for document in documents:
+            yield document, path.parent
 
 
-class _Document:
-    """One document of a file."""
+def _refuse(findings: Sequence[Finding]) -> None:
+    if findings:
+        raise CliError("\n".join(map(str, findings)))
 
-    def __init__(self, path: Path, document: Any) -> None:
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise CliError(f"{path} holds something that is no Kubernetes object: it has no kind.")
-        metadata = document.get("metadata")
-        if not isinstance(metadata, dict) or not metadata.get("name"):
-            raise CliError(f"{path}: {document['kind']} has no metadata.name.")
-        self._path = path
-        self._document = document
-        self.kind: str = document["kind"]
-        self.name = str(metadata["name"])
 
-    def with_identity(self) -> dict[str, Any]:
-        """Complete the namespace."""
-        metadata = {"namespace": NAMESPACE, **self._document["metadata"]}
-        return {**self._document, "metadata": metadata}
+def _with_namespace(document: Document) -> dict[str, Any]:
+    """Complete the namespace; raise ``CliError`` for what is no object with a name."""
+    value = document.value
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    if not isinstance(metadata, dict) or not metadata.get("name") or not isinstance(value.get("kind"), str):
+        _refuse(lint_document(document))
+        raise CliError(
+            f"{document.file}:{document.line(())}: is no Kubernetes object: it has no kind or no metadata.name"
+        )
+    return {**value, "metadata": {"namespace": NAMESPACE, **metadata}}
 
-    def endpoint(self, copies: Copies) -> dict[str, Any]:
-        """Build the manifest to apply: as written, with copies in place of local files."""
-        if self._document.get("apiVersion") != names.API_VERSION:
-            raise CliError(f"{self._path}: {self.kind} {self.name} needs apiVersion {names.API_VERSION}.")
-        spec = self._document.get("spec")
-        if not isinstance(spec, dict):
-            raise CliError(f"{self._path}: {self.kind} {self.name} has no spec. Write at least spec.model.uri.")
-        spec = self._with_copies(spec, copies)
-        try:
-            ModelEndpointSpec.model_validate(spec)
-        except ValidationError as error:
-            raise CliError("\n".join(self._sentences(error))) from error
-        return {**self.with_identity(), "spec": spec}
+
+class _EndpointFile:
+    """An endpoint as it is written."""
+
+    def __init__(self, manifest: dict[str, Any], folder: Path) -> None:
+        self._manifest = manifest
+        self._folder = folder
+        spec = manifest.get("spec")
+        self._spec: dict[str, Any] = spec if isinstance(spec, dict) else {}
+        model = self._spec.get("model")
+        self._model: dict[str, Any] = model if isinstance(model, dict) else {}
+
+    def applied(self, document: Document, copies: Copies) -> dict[str, Any]:
+        """Build the manifest to apply: copies stand in for local files; raise ``CliError`` for what would be refused."""
+        spec = {**self._spec, "model": self._with_copies(copies)} if self._model else self._manifest.get("spec")
+        changed = {**self._manifest, "spec": spec}
+        if spec is None:
+            del changed["spec"]
+        _refuse(lint_document(replace(document, value={**changed, "metadata": document.value["metadata"]})))
+        return changed
 
     def local_files(self) -> list[Path]:
         """Name the files that its URIs lead to."""
-        return [path for part in self._models() if (path := self._local_path(part)) is not None]
+        return [path for part in self._parts() if (path := self._local_path(part)) is not None]
 
     def notes(self) -> list[str]:
         """Say what is different here."""
-        spec = self._document["spec"]
-        found = [sentence for field, sentence in _MEANINGLESS.items() if _has(spec, field)]
-        if _has(spec, ("model", "credentialsSecretRef")):
-            name = spec["model"]["credentialsSecretRef"].get("name")
+        found = [sentence for field, sentence in _MEANINGLESS.items() if _has(self._spec, field)]
+        if _has(self._model, ("credentialsSecretRef",)):
+            name = self._model["credentialsSecretRef"].get("name")
             found.append(
                 f"spec.model.credentialsSecretRef: without a Secret {name} in the files, credentials are taken from "
                 "this shell's environment (AWS_ACCESS_KEY_ID, HF_TOKEN, ...)"
             )
-        uris = [str(part.get("uri")) for part in self._models()]
+        uris = [str(part.get("uri")) for part in self._parts()]
         if any(uri.startswith("pvc://") for uri in uris):
-            found.append(f"pvc://<claim>/...: read from the folder <claim> beside {self._path.name}")
+            found.append("pvc://<claim>/...: read from the folder <claim> beside the YAML file")
         if any(uri.startswith("file://") for uri in uris):
             found.append("file://...: a cluster can't read it; upload the model before you apply this file there")
         return found
 
-    def _models(self) -> list[Mapping[str, Any]]:
-        model = self._document["spec"].get("model")
-        parts = [model, model.get("goldenExamples")] if isinstance(model, dict) else []
-        return [part for part in parts if isinstance(part, dict)]
+    def _parts(self) -> list[dict[str, Any]]:
+        golden = self._model.get("goldenExamples")
+        return [part for part in (self._model, golden) if isinstance(part, dict) and part]
 
     def _local_path(self, part: Mapping[str, Any]) -> Path | None:
         """Find the file that a URI leads to. The claims of ``pvc://`` are folders beside the YAML file."""
         scheme, _, rest = str(part.get("uri")).partition("://")
-        return (self._path.parent / rest).resolve() if scheme in _ON_THIS_MACHINE else None
+        return (self._folder / rest).resolve() if scheme in _ON_THIS_MACHINE else None
 
-    def _with_copies(self, spec: dict[str, Any], copies: Copies) -> dict[str, Any]:
-        model = spec.get("model")
-        if not isinstance(model, dict):
-            return spec
-        model = self._with_copy(model, copies)
-        golden = model.get("goldenExamples")
-        if isinstance(golden, dict):
-            copied = self._with_copy(golden, copies)
-            model = {**model, "goldenExamples": {**golden, "uri": copied.get("uri")}}
-        return {**spec, "model": model}
+    def _with_copies(self, copies: Copies) -> dict[str, Any]:
+        model = self._with_copy(self._model, copies)
+        golden = self._model.get("goldenExamples")
+        if not isinstance(golden, dict):
+            return model
+        return {**model, "goldenExamples": {**golden, "uri": self._with_copy(golden, copies).get("uri")}}
 
     def _with_copy(self, part: dict[str, Any], copies: Copies) -> dict[str, Any]:
         path = self._local_path(part)
@@ -185,11 +182,6 @@ class _Document:
         taken = copies.take(path, written=f"file://{path}" if written.startswith("file://") else written)
         pin = {"sha256": taken.sha256} if taken.sha256 and not part.get("sha256") else {}
         return {**part, "uri": taken.uri, **pin}
-
-    def _sentences(self, error: ValidationError) -> Iterator[str]:
-        for part in error.errors():
-            field = ".".join(str(step) for step in ("spec", *part["loc"]))
-            yield f"{self._path}: {self.kind} {self.name}: {field}: {part['msg']}"
 
 
 def _has(spec: Mapping[str, Any], field: Sequence[str]) -> bool:
