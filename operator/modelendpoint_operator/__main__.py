@@ -13,6 +13,7 @@ import structlog
 
 from modelendpoint_operator.adapters.api_server import BATCH_PREDICTIONS, ENDPOINTS, ApiServer, connect
 from modelendpoint_operator.adapters.batches import KubernetesBatches
+from modelendpoint_operator.adapters.checks import CheckRunner
 from modelendpoint_operator.adapters.cluster import KubernetesCluster
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
 from modelendpoint_operator.adapters.leases import LeaseStore
@@ -72,7 +73,12 @@ def run(
     queue: WorkQueue[Key] = WorkQueue()
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
         cluster = KubernetesCluster(
-            api, routers=RouterStatusReader(), reports=ReportReader(), pool=pool, reporter=settings.identity
+            api,
+            routers=RouterStatusReader(),
+            reports=ReportReader(),
+            checks=CheckRunner(settings),
+            pool=pool,
+            reporter=settings.identity,
         )
         events = EventWriter(api, reporter=settings.identity)
         batches = KubernetesBatches(api, reports=ReportReader(), events=events, pool=pool)

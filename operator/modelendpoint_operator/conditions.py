@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.api.status import Condition, ConditionType, Phase, RoutesStatus
+from modelendpoint_operator.api.status import (
+    Condition,
+    ConditionType,
+    Phase,
+    RejectedRevision,
+    RolloutStatus,
+    RoutesStatus,
+)
 from modelendpoint_operator.observation import Observation
-from modelendpoint_operator.rollout.machine import Course
-from modelendpoint_operator.rollout.orders import Verb, value_to_give
-from modelendpoint_operator.rollout.steps import step_at, steps_of
+from modelendpoint_operator.rollout.course import Course, Situation
+from modelendpoint_operator.rollout.going_back import GATE_FAILED
+from modelendpoint_operator.rollout.judging import failure_of
+from modelendpoint_operator.rollout.messages import baking_message, failing_message, holding_message, paused_message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +43,29 @@ class Story:
 class View:
     """What the conditions are derived from."""
 
-    endpoint: ModelEndpoint
-    seen: Observation
+    situation: Situation
     course: Course
-    target: int
-    """The revision that the spec asks for."""
     serving: Sequence[int]
     """The revisions that the routers send requests to."""
     routes: RoutesStatus
     """The routes that the routers shall use."""
     deadline: timedelta
     """Time that a candidate's pods have to get ready."""
-    now: datetime
+
+    @property
+    def endpoint(self) -> ModelEndpoint:
+        """The endpoint that is told of."""
+        return self.situation.endpoint
+
+    @property
+    def seen(self) -> Observation:
+        """What was seen of it."""
+        return self.situation.seen
 
 
 def derive_conditions(view: View) -> list[Condition]:
     """Derive all conditions of an endpoint."""
-    return build_conditions(view.endpoint, _tell(view), available=_availability(view), now=view.now)
+    return build_conditions(view.endpoint, _tell(view), available=_availability(view), now=view.situation.now)
 
 
 def build_conditions(endpoint: ModelEndpoint, story: Story, *, available: Story, now: datetime) -> list[Condition]:
@@ -90,9 +104,9 @@ def _condition(endpoint: ModelEndpoint, kind: ConditionType, holds: bool, story:
 
 def _tell(view: View) -> Story:
     endpoint, course = view.endpoint, view.course
-    rejected = next((entry for entry in course.rejected if entry.revision == view.target), None)
+    rejected = next((entry for entry in course.rejected if entry.revision == view.situation.target), None)
     if rejected is not None:
-        return Story(reason=rejected.reason, message=rejected.message, stalled=True)
+        return _tell_rejected(view, rejected)
     if course.candidate is not None and endpoint.spec.replicas > 0:
         return _tell_rollout(view)
     if endpoint.spec.replicas == 0:
@@ -100,25 +114,44 @@ def _tell(view: View) -> Story:
     return _tell_steady(view)
 
 
+def _tell_rejected(view: View, rejected: RejectedRevision) -> Story:
+    back = view.course.candidate if view.course.is_going_back else None
+    failed = None if back is None else _failure_of(view.seen, back)
+    trouble = "" if failed is None else f"; revision {back} does not get ready: {failed.message}"
+    return Story(reason=rejected.reason, message=rejected.message + trouble, stalled=True)
+
+
 def _tell_rollout(view: View) -> Story:
-    endpoint, seen, course = view.endpoint, view.seen, view.course
+    seen, course = view.seen, view.course
     assert course.rollout is not None and course.candidate is not None
     failed = _failure_of(seen, course.candidate)
     if failed is not None:
         return failed
-    phase, candidate = course.rollout.phase, course.candidate
-    if phase is Phase.PAUSED:
-        return Story(reason="Paused", message=_paused_message(endpoint, course), reconciling=True)
+    phase = course.rollout.phase
+    if phase is Phase.PAUSED or course.rollout.held_by is not None:
+        return _tell_paused(view)
     if phase is Phase.HOLDING:
-        message = f"Revision {candidate} is in step {_step_of(endpoint, course)}"
-        return Story(reason="RollingOut", message=message, reconciling=True)
-    waiting = _waiting_for(seen, candidate)
-    if view.now - course.rollout.since > view.deadline:
+        return Story(reason="RollingOut", message=holding_message(course, view.situation), reconciling=True)
+    return _tell_waiting(view, course.rollout, candidate=course.candidate)
+
+
+def _tell_paused(view: View) -> Story:
+    message = paused_message(view.course, view.situation)
+    failed = failure_of(view.course)
+    rollout = view.course.rollout
+    if failed is not None and rollout is not None and rollout.held_by == failed.gate:
+        return Story(reason=GATE_FAILED, message=message, stalled=True)
+    return Story(reason="Paused", message=message, reconciling=True)
+
+
+def _tell_waiting(view: View, rollout: RolloutStatus, *, candidate: int) -> Story:
+    waiting = _waiting_for(view.seen, candidate)
+    if view.situation.now - rollout.since > view.deadline:
         message = f"Revision {candidate} is not ready after {int(view.deadline.total_seconds())} s: {waiting}"
         return Story(reason="ProgressDeadlineExceeded", message=message, stalled=True)
-    if phase is Phase.DEPLOYING:
+    if rollout.phase is Phase.DEPLOYING:
         return Story(reason="Deploying", message=f"Revision {candidate}: {waiting}", reconciling=True)
-    reason = "Promoting" if phase is Phase.PROMOTING else "RollingOut"
+    reason = "Promoting" if rollout.phase is Phase.PROMOTING else "RollingOut"
     return Story(reason=reason, message=f"Revision {candidate} gets more traffic: {waiting}", reconciling=True)
 
 
@@ -129,23 +162,6 @@ def _failure_of(seen: Observation, revision: int) -> Story | None:
         return None
     message = failed.message or f"The model can't be served; see the log of the pods of revision {revision}"
     return Story(reason=failed.reason or "ModelFailed", message=message, stalled=True)
-
-
-def _paused_message(endpoint: ModelEndpoint, course: Course) -> str:
-    assert course.rollout is not None and course.candidate is not None
-    value = value_to_give(Verb.PROMOTE, course.candidate, step=course.rollout.step, handled=course.handled)
-    return (
-        f"Revision {course.candidate} waits in step {_step_of(endpoint, course)}; "
-        f"to go on: kubectl annotate mep {endpoint.name} -n {endpoint.namespace} --overwrite "
-        f"{Verb.PROMOTE}={value} (or {Verb.ABORT}={course.candidate} to go back)"
-    )
-
-
-def _step_of(endpoint: ModelEndpoint, course: Course) -> str:
-    assert course.rollout is not None
-    step = step_at(endpoint.spec, course.rollout.step)
-    weight = f" with {step.weight} % of the traffic" if step else ""
-    return f"{course.rollout.step + 1} of {len(steps_of(endpoint.spec))}{weight}"
 
 
 def _waiting_for(seen: Observation, revision: int) -> str:
@@ -170,6 +186,8 @@ def _tell_steady(view: View) -> Story:
     failed = _failure_of(seen, course.stable)
     if failed is not None:
         return failed
+    if course.rollout is not None and course.rollout.held_by is not None:
+        return Story(reason=GATE_FAILED, message=failing_message(course, view.situation), stalled=True)
     ready = seen.ready_pods(course.stable)
     if ready < endpoint.spec.replicas:
         waiting = _waiting_for(seen, course.stable)
@@ -177,6 +195,8 @@ def _tell_steady(view: View) -> Story:
         return Story(reason="PodsNotReady", message=message, reconciling=True)
     if view.routes.live_since is None:
         return Story(reason="Routing", message=_routing_message(seen, view.routes.version), reconciling=True)
+    if course.is_baking:
+        return Story(reason="Baking", message=baking_message(course, view.situation), good=True)
     return Story(reason="Serving", message=f"Revision {course.stable} serves all traffic", good=True)
 
 

@@ -45,6 +45,10 @@ LABEL_AZURE_IDENTITY = "azure.workload.identity/use"
 ANNOTATION_PROMOTE = f"{GROUP}/promote"
 ANNOTATION_ABORT = f"{GROUP}/abort"
 ANNOTATION_RETRY = f"{GROUP}/retry"
+ANNOTATION_PROMOTE_FULL = f"{GROUP}/promote-full"
+ANNOTATION_PAUSE = f"{GROUP}/pause"
+ANNOTATION_RESUME = f"{GROUP}/resume"
+ANNOTATION_ROLLBACK_TO = f"{GROUP}/rollback-to"
 
 # Annotations that the operator sets on its own objects.
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
@@ -152,6 +156,11 @@ def revision_host(endpoint: str, revision: int, *, namespace: str, domain: str) 
     Absolute: by a node's search domain, a revision without ready pods could become a host of somebody else.
     """
     return f"{revision_name(endpoint, revision)}.{namespace}.svc.{domain}."
+
+
+def revision_url(endpoint: str, revision: int, *, namespace: str, domain: str) -> str:
+    """Name the URL under which a revision's ready pods are reached past the router, from inside the cluster."""
+    return f"http://{revision_name(endpoint, revision)}.{namespace}.svc.{domain}:{SERVER_PORT}"
 
 
 def endpoint_url(endpoint: str, *, namespace: str) -> str:

@@ -70,6 +70,20 @@ class PodSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Counters:
+    """What one router pod counted for one revision since the pod started. They only grow until it restarts."""
+
+    answers: int = 0
+    """Requests that were answered, by the model server or by the router in its place."""
+    client_errors: int = 0
+    """Those of them with a status from 400 to 499."""
+    server_errors: int = 0
+    """Those of them with a status from 500."""
+    latency: Mapping[tuple[float, float], int] = field(default_factory=dict)
+    """How many took how long: from a number of milliseconds on, below another one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouterSeen:
     """One router pod that is ready, or that still serves while it ends."""
 
@@ -83,6 +97,8 @@ class RouterSeen:
     listener_version: str | None = None
     healthy: Mapping[int, int] = field(default_factory=dict)
     """Pods that Envoy sends requests to, by revision."""
+    counted: Mapping[int, Counters] = field(default_factory=dict)
+    """What Envoy counted, by revision."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ Two rules keep every request answered, whatever the rollout machine wants next:
 * children first, status last: after a crash in between, the same pass is planned again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,14 +25,9 @@ from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.manifests.xds import Document
 from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
-from modelendpoint_operator.rollout.machine import (
-    Course,
-    Situation,
-    advance,
-    time_to_wake,
-    wanted_legs,
-    wanted_replicas,
-)
+from modelendpoint_operator.rollout.course import Course, Situation, previous_revision
+from modelendpoint_operator.rollout.machine import advance, time_to_wake
+from modelendpoint_operator.rollout.weights import wanted_legs, wanted_replicas
 from modelendpoint_operator.settings import Settings
 
 POLL = timedelta(seconds=0.5)
@@ -52,15 +47,11 @@ MAY_BE_MOUNTED_LATER = ("ModelNotFound", "ModelForbidden", "DigestMismatch")
 class Outline:
     """What shall be, before it is compared with what is."""
 
-    endpoint: ModelEndpoint
-    seen: Observation
+    situation: Situation
     settings: Settings
-    now: datetime
-    records: Mapping[int, RevisionRecord]
-    target: int
     course: Course
     replicas: Mapping[int, int]
-    """Pods of stable and candidate."""
+    """Pods of the revisions that shall have some: stable, candidate, and the previous one while it is kept."""
     documents: Mapping[str, Document]
     """The routers' files."""
     routes: RoutesStatus
@@ -68,6 +59,21 @@ class Outline:
     """Revisions whose pods are not needed any more and can't get a request."""
     wake: timedelta | None
     """When time alone will change something."""
+
+    @property
+    def endpoint(self) -> ModelEndpoint:
+        """The endpoint that is planned for."""
+        return self.situation.endpoint
+
+    @property
+    def seen(self) -> Observation:
+        """What was seen of it."""
+        return self.situation.seen
+
+    @property
+    def records(self) -> Mapping[int, RevisionRecord]:
+        """Its revisions."""
+        return self.situation.records
 
 
 def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, now: datetime) -> Plan:
@@ -106,18 +112,15 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
     legs = wanted_legs(course, situation)
     documents = build_documents(endpoint, legs, _clusters(seen, legs), domain=settings.cluster_domain)
     routes = _routes(endpoint, seen, version=route_version(documents[names.ROUTES_FILE]), now=now)
+    replicas = _safe_replicas(wanted_replicas(course, situation), seen)
     return Outline(
-        endpoint=endpoint,
-        seen=seen,
+        situation=situation,
         settings=settings,
-        now=now,
-        records=records,
-        target=target.number,
         course=course,
-        replicas=_safe_replicas(wanted_replicas(course, situation), seen),
+        replicas=replicas,
         documents=documents,
         routes=routes,
-        leaving=_leaving(course, seen, routes, settings, now=now),
+        leaving=_leaving(replicas.keys(), seen, routes, settings, now=now),
         wake=time_to_wake(course, situation),
     )
 
@@ -184,12 +187,12 @@ def _may_have_traffic(seen: Observation) -> frozenset[int]:
 
 
 def _leaving(
-    course: Course, seen: Observation, routes: RoutesStatus, settings: Settings, *, now: datetime
+    staying: Collection[int], seen: Observation, routes: RoutesStatus, settings: Settings, *, now: datetime
 ) -> frozenset[int]:
     # Once the wanted routes are live, only stable and candidate get requests; before, anything may.
     if routes.live_since is None or now < routes.live_since + settings.drain:
         return frozenset()
-    return seen.populated() - {course.stable, course.candidate}
+    return seen.populated() - frozenset(staying)
 
 
 def _manifests(outline: Outline) -> list[dict[str, Any]]:
@@ -230,7 +233,7 @@ def _pokes(outline: Outline) -> list[Poke]:
     wanted = [
         documents[file]["version_info"] for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
     ]
-    turn = int(outline.now.timestamp() / POKE_AGAIN.total_seconds())
+    turn = int(outline.situation.now.timestamp() / POKE_AGAIN.total_seconds())
     value = f"{config_version(documents)}-{turn}"
     return [
         Poke(pod=router.name, annotation=names.ANNOTATION_ROUTER_CONFIG, value=value)
@@ -246,7 +249,7 @@ def _pokes_for_models(outline: Outline) -> list[Poke]:
 
     A kubelet by itself looks at most once a minute for what was missing when it mounted it.
     """
-    value = str(int(outline.now.timestamp() / POKE_FOR_MODEL.total_seconds()))
+    value = str(int(outline.situation.now.timestamp() / POKE_FOR_MODEL.total_seconds()))
     return [
         Poke(pod=pod.name, annotation=names.ANNOTATION_MODEL_WANTED, value=value)
         for pod in outline.seen.pods
@@ -268,8 +271,10 @@ def _deletes(outline: Outline) -> list[Delete]:
 def _forgotten(outline: Outline) -> list[int]:
     """Choose the oldest revisions that nobody will go back to."""
     staying = outline.seen.populated() - outline.leaving
-    needed = {outline.course.stable, outline.course.candidate, outline.target, *staying}
-    kept = sorted(number for number in outline.seen.revisions if number not in needed)
+    course, previous = outline.course, previous_revision(outline.course, outline.situation)
+    needed = {course.stable, course.candidate, outline.situation.target, *staying}
+    unneeded = [number for number in outline.seen.revisions if number not in needed]
+    kept = sorted(unneeded, key=lambda number: (number == previous, number))
     return kept[: max(0, len(kept) - outline.endpoint.spec.revision_history_limit)]
 
 
@@ -278,28 +283,28 @@ def _status(outline: Outline) -> ModelEndpointStatus:
     forgotten = set(_forgotten(outline))
     selector = selector_labels(endpoint, names.COMPONENT_MODEL_SERVER)
     stable, candidate = _revision_status(outline, course.stable), _revision_status(outline, course.candidate)
+    url = _candidate_url(outline)
     return ModelEndpointStatus(
         observed_generation=endpoint.generation,
         url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace),
         replicas=sum(not pod.terminating for pod in outline.seen.pods),
         selector=",".join(f"{key}={value}" for key, value in sorted(selector.items())),
         stable=stable,
-        candidate=candidate,
+        candidate=candidate.model_copy(update={"url": url}) if candidate else None,
         rollout=course.rollout,
         routes=outline.routes,
         handled_annotations=dict(course.handled),
+        decisions=list(course.decisions),
+        rolled_back_to=course.rolled_back_to,
         rejected=[entry for entry in course.rejected if entry.revision not in forgotten],
         history=[past for past in course.history if past.revision not in forgotten],
         conditions=derive_conditions(
             View(
-                endpoint=endpoint,
-                seen=outline.seen,
+                situation=outline.situation,
                 course=course,
-                target=outline.target,
                 serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
                 routes=outline.routes,
                 deadline=timedelta(seconds=outline.settings.progress_deadline_seconds),
-                now=outline.now,
             )
         ),
     )
@@ -317,6 +322,14 @@ def _revision_status(outline: Outline, number: int | None) -> RevisionStatus | N
         replicas=outline.replicas.get(number, 0),
         ready_replicas=outline.seen.ready_pods(number),
     )
+
+
+def _candidate_url(outline: Outline) -> str | None:
+    """Name where a candidate can be tried before it has traffic."""
+    endpoint, candidate, domain = outline.endpoint, outline.course.candidate, outline.settings.cluster_domain
+    if candidate is None:
+        return None
+    return names.revision_url(endpoint.name, candidate, namespace=endpoint.namespace, domain=domain)
 
 
 def _live_weight(outline: Outline, number: int) -> int:
@@ -345,19 +358,20 @@ def _look_again_after(outline: Outline) -> timedelta | None:
     waits = [outline.wake] if outline.wake is not None else []
     if outline.routes.live_since is None or _is_loading(outline):
         waits.append(_poll(outline))
-    elif outline.seen.populated() - {outline.course.stable, outline.course.candidate} - outline.leaving:
-        waits.append(outline.routes.live_since + outline.settings.drain - outline.now)
+    elif outline.seen.populated() - outline.replicas.keys() - outline.leaving:
+        waits.append(outline.routes.live_since + outline.settings.drain - outline.situation.now)
     return max(min(waits), timedelta(0)) if waits else None
 
 
 def _is_loading(outline: Outline) -> bool:
     """Say whether something is awaited that no watch tells of: a share taken up, a model loaded or found bad."""
     rollout = outline.course.rollout
-    waits = rollout is not None and rollout.phase not in (Phase.HOLDING, Phase.PAUSED)
+    moving = (Phase.DEPLOYING, Phase.SHIFTING, Phase.PROMOTING)
+    waits = rollout is not None and rollout.phase in moving
     return waits or any(not pod.ready and not pod.terminating for pod in outline.seen.pods)
 
 
 def _poll(outline: Outline) -> timedelta:
     rollout = outline.course.rollout
-    is_fresh = rollout is None or outline.now - rollout.since < FRESH
+    is_fresh = rollout is None or outline.situation.now - rollout.since < FRESH
     return POLL if is_fresh else POLL_LATER

@@ -10,6 +10,7 @@ from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject, NamespaceEnding, WriteRefused
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.planner import make_plan, plan_stop
+from modelendpoint_operator.rollout.machine import due_checks
 from modelendpoint_operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Reconciler:
             endpoint = ModelEndpoint.from_body(body)
         except ValidationError as error:
             return self._stop(_without_spec(body), "InvalidSpec", _first_sentence(error))
-        seen = self._cluster.observe(endpoint)
+        seen = self._cluster.observe(endpoint, due_checks(endpoint, now=self._clock()))
         plan = make_plan(endpoint, seen, self._settings, now=self._clock())
         try:
             self._cluster.apply(endpoint, plan, now=self._clock())

@@ -150,7 +150,8 @@ def test_a_canary_waits_for_promote_then_goes_on_by_itself() -> None:
     assert everything_is(world, 2)
     assert world.replicas(1) is None
     assert world.told() == [
-        "RolloutStarted", "Promoted", "RolloutStarted", "RolloutPaused", "WeightShifted", "Promoted",
+        "RolloutStarted", "Promoted",
+        "RolloutStarted", "RolloutPaused", "RolloutResumed", "WeightShifted", "GateUndecided", "Promoted",
     ]  # fmt: skip
 
 

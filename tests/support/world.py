@@ -7,7 +7,7 @@ takes a pass only when a watch would have told of something, or when the last pl
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -18,7 +18,7 @@ from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
 from modelendpoint_operator.adapters.reduction import is_ready, is_router, reduce_observation, serves
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject, WriteRefused
-from modelendpoint_operator.observation import Observation, PodReport
+from modelendpoint_operator.observation import Check, Counters, Measurement, Observation, PodReport
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.reconciler import Reconciler
 from modelendpoint_operator.settings import Settings
@@ -65,6 +65,8 @@ class Pod:
     weights: dict[int, int] = field(default_factory=dict)
     hosts: dict[int, list[str]] = field(default_factory=dict)
     """Of a router: the pods that it sends requests to, by revision."""
+    counted: dict[int, Counters] = field(default_factory=dict)
+    """Of a router: what it counted, by revision."""
 
     @property
     def name(self) -> str:
@@ -86,7 +88,29 @@ class Pod:
             route_version=self.versions.get(names.ROUTES_FILE),
             cluster_version=self.versions.get(names.CLUSTERS_FILE),
             listener_version=self.versions.get(names.LISTENERS_FILE),
-            clusters={number: ClusterStats(hosts=count, healthy_hosts=count) for number, count in counts.items()},
+            clusters={number: self._cluster(number, hosts=count) for number, count in counts.items()},
+        )
+
+    def _cluster(self, revision: int, *, hosts: int) -> ClusterStats:
+        counters = self.counted.get(revision, Counters())
+        return ClusterStats(
+            hosts=hosts,
+            healthy_hosts=hosts,
+            answers=counters.answers,
+            answers_4xx=counters.client_errors,
+            answers_5xx=counters.server_errors,
+            latency=counters.latency,
+        )
+
+    def count(self, revision: int, requests: int, *, failing: float, milliseconds: int) -> None:
+        """Answer requests; the share that fails is met as exactly as whole numbers can."""
+        before = self.counted.get(revision, Counters())
+        answers, ends = before.answers + requests, (float(milliseconds), float(milliseconds + 1))
+        self.counted[revision] = Counters(
+            answers=answers,
+            client_errors=before.client_errors,
+            server_errors=max(before.server_errors, int(answers * failing)),
+            latency={**before.latency, ends: before.latency.get(ends, 0) + requests},
         )
 
 
@@ -110,6 +134,14 @@ class World:
         self.broken = {BROKEN: PodReport(state="Failed", reason="ModelInvalid", message="not an ONNX model")}
         self.digests: dict[str, str] = {}
         """What the store holds for a version, where it is not ``digest_of`` it."""
+        self.answers: dict[str, Measurement] = {}
+        """What is measured for a gate, by its name; nothing where nothing is set."""
+        self.traffic = 0
+        """Requests that the routers get in a turn, all together."""
+        self.failing: dict[int, float] = {}
+        """Share of the requests to a revision that it answers with 500."""
+        self.slow: dict[int, int] = {}
+        """Milliseconds that a revision takes for an answer, where that is not 5."""
         self.watchers: list[Callable[[], None]] = []
         """Called after every write and every turn."""
         self.before_plan: list[Callable[[ModelEndpoint, Plan], None]] = []
@@ -179,14 +211,15 @@ class World:
         assert (namespace, name) == (NAMESPACE, NAME)
         return copy.deepcopy(self.body)
 
-    def observe(self, endpoint: ModelEndpoint) -> Observation:
-        """Read all that there is."""
+    def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check] = ()) -> Observation:
+        """Read all that there is, and measure what is due."""
         pods = self.pods.values()
         return reduce_observation(
             self.objects.values(),
             [pod.body for pod in pods],
             routers={pod.name: pod.stats() for pod in pods if is_router(pod.body)},
             reports={pod.name: pod.report for pod in pods if pod.report},
+            measurements={check.name: self.answers[check.name] for check in checks if check.name in self.answers},
         )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
@@ -257,6 +290,7 @@ class World:
         before = self._pods_as_watched()
         for pod in [pod for pod in self.pods.values() if is_router(pod.body)]:
             self._let_router_look(pod)
+        self._send_requests()
         for deployment in [body for key, body in self.objects.items() if key.kind == "Deployment"]:
             self._scale(deployment)
         for pod in list(self.pods.values()):
@@ -362,6 +396,18 @@ class World:
         if len(own) > deployment["spec"]["replicas"] and (len(own) > wanted or all(pod.is_ready for pod in own)):
             for pod in surplus[: len(own) - deployment["spec"]["replicas"]]:
                 self._end(pod)
+
+    def _send_requests(self) -> None:
+        """Let each router divide its part of the requests by its weights."""
+        routers = self.serving_routers()
+        for router in routers:
+            for revision, weight in router.weights.items():
+                router.count(
+                    revision,
+                    self.traffic * weight // (100 * len(routers)),
+                    failing=self.failing.get(revision, 0.0),
+                    milliseconds=self.slow.get(revision, 5),
+                )
 
     def _create_pod(self, owner: str, template: dict[str, Any]) -> None:
         self._count += 1

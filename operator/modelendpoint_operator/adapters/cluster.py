@@ -1,7 +1,7 @@
 """The cluster as a port: observe one endpoint, carry out a plan. Decides nothing."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -15,12 +15,20 @@ from modelendpoint_operator.adapters.api_server import (
     ApiServer,
     Object,
 )
+from modelendpoint_operator.adapters.checks import CheckRunner
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
-from modelendpoint_operator.adapters.reduction import is_ready, is_router, is_server, reduce_observation, serves
+from modelendpoint_operator.adapters.reduction import (
+    is_ready,
+    is_router,
+    is_server,
+    is_terminating,
+    reduce_observation,
+    serves,
+)
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject
-from modelendpoint_operator.observation import Observation
+from modelendpoint_operator.observation import Check, Observation
 from modelendpoint_operator.plan import Apply, EventNote, Plan
 
 Subject = TypeVar("Subject")
@@ -35,8 +43,8 @@ class Cluster(Protocol):
     def find(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read a ModelEndpoint; None when it is gone or going."""
 
-    def observe(self, endpoint: ModelEndpoint) -> Observation:
-        """Read everything about one endpoint."""
+    def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
+        """Read everything about one endpoint, and measure what is due for its gates."""
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
         """Carry out a plan, in its order."""
@@ -51,12 +59,14 @@ class KubernetesCluster:
         *,
         routers: RouterStatusReader,
         reports: ReportReader,
+        checks: CheckRunner,
         pool: ThreadPoolExecutor,
         reporter: str,
     ) -> None:
         self._api = api
         self._routers = routers
         self._reports = reports
+        self._checks = checks
         self._pool = pool
         self._reporter = reporter
 
@@ -65,8 +75,8 @@ class KubernetesCluster:
         body = self._api.get(ENDPOINTS, namespace, name)
         return None if body is None or "deletionTimestamp" in body["metadata"] else body
 
-    def observe(self, endpoint: ModelEndpoint) -> Observation:
-        """Read the endpoint's objects and pods, then ask routers and those servers that have something to tell."""
+    def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
+        """Read the endpoint's objects and pods, then ask routers, those servers that have something to tell, and checks."""
         labels = f"{names.LABEL_ENDPOINT}={endpoint.name}"
         resources = (*CHILDREN, PODS)
         lists = self._at_once(lambda resource: self._api.list(resource, endpoint.namespace, labels=labels), resources)
@@ -82,6 +92,7 @@ class KubernetesCluster:
             pods,
             routers=dict(zip(map(_name, routers), stats, strict=True)),
             reports={name: report for name, report in zip(map(_name, telling), reports, strict=True) if report},
+            measurements=self._checks.measure(endpoint, checks, pods=_addresses(own)),
         )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
@@ -147,8 +158,14 @@ def _with_status(endpoint: ModelEndpoint, plan: Plan) -> Mapping[str, Any]:
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"namespace": endpoint.namespace, "name": endpoint.name, "uid": endpoint.uid},
-        "status": {field: value for field, value in status.items() if value not in ([], {})},
+        "status": _without_empty(status),
     }
+
+
+def _without_empty(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out lists and maps that have nothing in them, as they would be if nobody had thought of them."""
+    plain = {name: _without_empty(value) if isinstance(value, Mapping) else value for name, value in part.items()}
+    return {name: value for name, value in plain.items() if value not in ([], {})}
 
 
 def _is_owned(body: Object, endpoint: ModelEndpoint) -> bool:
@@ -157,6 +174,12 @@ def _is_owned(body: Object, endpoint: ModelEndpoint) -> bool:
 
 def _has_owner(body: Object, uid: str) -> bool:
     return any(owner["uid"] == uid for owner in body["metadata"].get("ownerReferences") or [])
+
+
+def _addresses(pods: Iterable[Object]) -> dict[int, str]:
+    """Choose a ready pod of each revision, and name its address."""
+    ready = [pod for pod in pods if is_server(pod) and is_ready(pod) and not is_terminating(pod)]
+    return {int(pod["metadata"]["labels"][names.LABEL_REVISION]): str(pod["status"]["podIP"]) for pod in ready}
 
 
 def _is_addressed(pod: Object) -> bool:

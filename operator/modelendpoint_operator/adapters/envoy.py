@@ -6,8 +6,9 @@ Judging them must not be here.
 import http.client
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import BaseModel
@@ -32,14 +33,17 @@ _COUNTERS = {
 }
 """Envoy's counters of a cluster, and the fields of ``ClusterStats`` that hold them."""
 
+_TIME = "upstream_rq_time"
+"""Envoy's histogram of the whole milliseconds that answers took."""
+
 _CLUSTER_STAT = re.compile(r"^cluster\..+-r(?P<revision>[0-9]+)\.(?P<counter>[a-z0-9_.]+)$")
 _FILTER = "|".join(
     [
         rf"^({_ROUTES}|{_LISTENERS}|{_CLUSTERS})\.(version_text|update_rejected|update_failure)$",
-        rf"^cluster\..+-r[0-9]+\.({'|'.join(_COUNTERS)})$",
+        rf"^cluster\..+-r[0-9]+\.({'|'.join(_COUNTERS)}|{_TIME})$",
     ]
 )
-_PATH = "/stats?" + urlencode({"format": "json", "filter": _FILTER})
+_PATH = "/stats?" + urlencode({"format": "json", "histogram_buckets": "detailed", "filter": _FILTER})
 
 MAX_BYTES = 1024 * 1024
 """An answer beyond this is nothing that our router would say."""
@@ -65,6 +69,9 @@ class ClusterStats:
     failed_connections: int = 0
     without_host: int = 0
     """Requests for which there was no pod at all."""
+    latency: Mapping[tuple[float, float], int] = field(default_factory=dict)
+    """How many answers took how long: from a number of milliseconds on, below another one. Envoy gathers them when it
+    is asked, and shows them when it is asked the next time: they are as old as the last look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +87,31 @@ class RouterStats:
     """By revision."""
 
 
+class _Bin(BaseModel):
+    lower_bound: float
+    width: float
+    count: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        # Envoy cuts a time to whole milliseconds before it counts it: what is counted as 2 was below 3.
+        return (self.lower_bound, self.lower_bound + max(self.width, 1.0))
+
+
+class _Histogram(BaseModel):
+    name: str
+    totals: list[_Bin] = []
+
+
+class _Histograms(BaseModel):
+    details: list[_Histogram] = []
+
+
 class _Stat(BaseModel):
     name: str = ""
     value: int | str = 0
+    histograms: _Histograms = _Histograms()
+    """All of them stand in one item of the list, which has no name."""
 
 
 class _Stats(BaseModel):
@@ -114,14 +143,14 @@ class RouterStatusReader:
 
 def parse_stats(document: object) -> RouterStats:
     """Reduce Envoy's ``/stats?format=json`` to our own types. Raises ``ValueError`` for what is not that."""
-    # Histograms stand in the same list, without a name.
-    stats = {stat.name: stat.value for stat in _Stats.model_validate(document).stats if stat.name}
+    told = _Stats.model_validate(document).stats
+    stats = {stat.name: stat.value for stat in told if stat.name}
     return RouterStats(
         route_version=_version(stats, _ROUTES),
         listener_version=_version(stats, _LISTENERS),
         cluster_version=_version(stats, _CLUSTERS),
         rejected_updates=sum(_rejected(stats, source) for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
-        clusters=_clusters(stats),
+        clusters=_clusters(stats, [histogram for stat in told for histogram in stat.histograms.details]),
     )
 
 
@@ -138,10 +167,15 @@ def _count(stats: Mapping[str, int | str], name: str) -> int:
     return int(stats.get(name, 0))
 
 
-def _clusters(stats: Mapping[str, int | str]) -> dict[int, ClusterStats]:
-    counted: dict[int, dict[str, int]] = {}
+def _clusters(stats: Mapping[str, int | str], histograms: Iterable[_Histogram]) -> dict[int, ClusterStats]:
+    counted: dict[int, dict[str, Any]] = {}
     for name in stats:
         match = _CLUSTER_STAT.match(name)
         if match and match["counter"] in _COUNTERS:
             counted.setdefault(int(match["revision"]), {})[_COUNTERS[match["counter"]]] = _count(stats, name)
+    for histogram in histograms:
+        match = _CLUSTER_STAT.match(histogram.name)
+        if match and match["counter"] == _TIME:
+            latency = {part.ends: part.count for part in histogram.totals}
+            counted.setdefault(int(match["revision"]), {})["latency"] = latency
     return {revision: ClusterStats(**counters) for revision, counters in counted.items()}

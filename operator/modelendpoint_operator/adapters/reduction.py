@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelendpoint_operator import names
-from modelendpoint_operator.adapters.envoy import RouterStats
+from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.observation import (
+    Counters,
     Leg,
+    Measurement,
     ObjectRef,
     Observation,
     PodReport,
@@ -30,8 +32,9 @@ def reduce_observation(
     *,
     routers: Mapping[str, RouterStats | None],
     reports: Mapping[str, PodReport],
+    measurements: Mapping[str, Measurement] | None = None,
 ) -> Observation:
-    """Put one pass together; ``routers`` and ``reports`` are by name of the pod."""
+    """Put one pass together; ``routers`` and ``reports`` are by name of the pod, ``measurements`` by gate."""
     by_ref = {ObjectRef.of(body): body for body in objects}
     bodies = list(pods)
     return Observation(
@@ -42,6 +45,7 @@ def reduce_observation(
             _router(body, routers.get(body["metadata"]["name"])) for body in bodies if is_router(body) and serves(body)
         ),
         routes=_routes(by_ref.values()),
+        measurements=measurements or {},
     )
 
 
@@ -152,6 +156,16 @@ def _router(body: Body, stats: RouterStats | None) -> RouterSeen:
         cluster_version=stats.cluster_version,
         listener_version=stats.listener_version,
         healthy={revision: cluster.healthy_hosts for revision, cluster in stats.clusters.items()},
+        counted={revision: _counters(cluster) for revision, cluster in stats.clusters.items()},
+    )
+
+
+def _counters(cluster: ClusterStats) -> Counters:
+    return Counters(
+        answers=cluster.answers,
+        client_errors=cluster.answers_4xx,
+        server_errors=cluster.answers_5xx,
+        latency=cluster.latency,
     )
 
 

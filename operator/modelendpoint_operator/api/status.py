@@ -117,8 +117,7 @@ class CheckStatus(ApiModel):
     """Wrong results in a row."""
 
 
-Bin = Annotated[list[float], Field(min_length=3, max_length=3)]
-"""Lower end and upper end in milliseconds, and the number of answers."""
+Histogram = Annotated[str, Field(pattern=r"^([0-9]+-[0-9]+:[0-9]+( |$))*$", max_length=16384)]
 
 
 class CountsStatus(ApiModel):
@@ -130,8 +129,9 @@ class CountsStatus(ApiModel):
     """Those of them with a status from 400 to 499."""
     server_errors: int = 0
     """Those of them with a status from 500."""
-    latency: list[Bin] = []
-    """How long they took: lower end and upper end in milliseconds, and the number of answers."""
+    latency: Histogram | None = None
+    """How long they took: "0-1:25 2-3:4" are 25 answers below 1 ms, and 4 from 2 ms on and below 3 ms. Absent where no
+    gate looks at it."""
 
 
 class BaselineStatus(CountsStatus):
@@ -154,8 +154,10 @@ class RolloutStatus(ApiModel):
     """Index of the step, from 0. A check before any traffic is a step too."""
     since: datetime
     """When this phase began."""
+    measured_since: datetime | None = None
+    """When the routers had taken up the step's weight, or the revision was promoted: what is measured began then."""
     held_by: str | None = None
-    """Who or what paused the rollout where the spec has no pause: a person, or the name of a gate."""
+    """Who or what paused the rollout where the spec has no pause: person, or the name of a gate."""
     message: str | None = None
     """Why it is paused."""
     findings: list[FindingStatus] = []
@@ -165,7 +167,7 @@ class RolloutStatus(ApiModel):
     checks: list[CheckStatus] = []
     """What Prometheus and HTTP gates measured last."""
     baseline: list[BaselineStatus] = []
-    """The routers' counters when this phase began; what they count is never reset."""
+    """The routers' counters at measuredSince; what they count is never reset."""
     reference: CountsStatus | None = None
     """What was known of the previous revision when the candidate took over; the gates compare with it."""
 
@@ -182,7 +184,7 @@ class Decision(ApiModel):
     gate: str | None = None
     """Gate that found it; absent for what was decided."""
     verdict: str
-    """Pass, Fail, InsufficientData (at its deadline), Promoted, RolledBack or Paused."""
+    """Pass, Fail, InsufficientData (at its deadline), Paused, Promoted, RolledBack or Aborted."""
     message: str
     """The cause, in a sentence."""
     effect: float | None = None

@@ -1,4 +1,4 @@
-"""Orders that people give by annotations, each bound to the revision that is meant: promote, abort, retry.
+"""Orders that people give by annotations, each bound to the revision that is meant. Obeying must not be here.
 
 The value is the revision's number. An order is carried out once for each value of its annotation, which never has to
 be removed (a GitOps tool would put it back): to give the same order again, add a suffix (``2/again``) or remove the
@@ -18,11 +18,15 @@ class Verb(StrEnum):
     PROMOTE = names.ANNOTATION_PROMOTE
     ABORT = names.ANNOTATION_ABORT
     RETRY = names.ANNOTATION_RETRY
+    PROMOTE_FULL = names.ANNOTATION_PROMOTE_FULL
+    PAUSE = names.ANNOTATION_PAUSE
+    RESUME = names.ANNOTATION_RESUME
+    ROLLBACK_TO = names.ANNOTATION_ROLLBACK_TO
 
     @property
     def word(self) -> str:
         """The verb as people say it."""
-        return self.name.lower()
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The adapter of the cluster, against an API server over real HTTP."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -10,15 +10,18 @@ import pytest
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import CONFIG_MAPS, LEASES, ApiServer
+from modelendpoint_operator.adapters.checks import CheckRunner
 from modelendpoint_operator.adapters.cluster import KubernetesCluster
 from modelendpoint_operator.adapters.envoy import RouterStats, RouterStatusReader
 from modelendpoint_operator.adapters.leases import LeaseStore
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.gates import HttpGate
 from modelendpoint_operator.api.status import ModelEndpointStatus
 from modelendpoint_operator.errors import ClusterUnavailable, ForeignObject, WriteRefused
-from modelendpoint_operator.observation import ObjectRef, PodReport
+from modelendpoint_operator.observation import Check, Measurement, ObjectRef, PodReport
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
+from modelendpoint_operator.settings import Settings
 from support.api_server import FakeApiServer, running
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 250, tzinfo=UTC)
@@ -53,6 +56,20 @@ class AddressedRouters(RouterStatusReader):
         return RouterStats(route_version="v1") if address != "10.0.0.99" else None
 
 
+class RecordedChecks(CheckRunner):
+    """Remembers what was asked, and answers nothing over the network."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings())
+        self.asked: list[tuple[Sequence[Check], Mapping[int, str]]] = []
+
+    def measure(
+        self, endpoint: ModelEndpoint, checks: Sequence[Check], *, pods: Mapping[int, str]
+    ) -> dict[str, Measurement]:
+        self.asked.append((checks, pods))
+        return {check.name: Measurement(value=200) for check in checks}
+
+
 @pytest.fixture
 def server() -> FakeApiServer:
     return FakeApiServer()
@@ -75,9 +92,16 @@ def routers() -> AddressedRouters:
 
 
 @pytest.fixture
-def cluster(api: ApiServer, reports: AddressedReports, routers: AddressedRouters) -> Iterator[KubernetesCluster]:
+def checks() -> RecordedChecks:
+    return RecordedChecks()
+
+
+@pytest.fixture
+def cluster(
+    api: ApiServer, reports: AddressedReports, routers: AddressedRouters, checks: RecordedChecks
+) -> Iterator[KubernetesCluster]:
     with ThreadPoolExecutor(4) as pool:
-        yield KubernetesCluster(api, routers=routers, reports=reports, pool=pool, reporter="pod-1")
+        yield KubernetesCluster(api, routers=routers, reports=reports, checks=checks, pool=pool, reporter="pod-1")
 
 
 @pytest.fixture
@@ -127,8 +151,26 @@ def test_only_the_endpoints_own_objects_are_seen(
     going = {**a_config_map("churn-r0")["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
     server.put(f"{CORE}/configmaps/churn-r0", metadata=going)
 
-    seen = cluster.observe(endpoint)
+    seen = cluster.observe(endpoint, ())
     assert list(seen.objects) == [ObjectRef(api_version="v1", kind="ConfigMap", name="churn-r1")]
+
+
+def test_checks_are_measured_with_the_address_of_a_ready_pod_of_each_revision(
+    cluster: KubernetesCluster, server: FakeApiServer, endpoint: ModelEndpoint, checks: RecordedChecks
+) -> None:
+    server.put(f"{CORE}/pods/a", **a_pod("10.0.0.1", revision="1"))
+    server.put(f"{CORE}/pods/b", **a_pod("10.0.0.2", revision="2", ready=False))
+    server.put(f"{CORE}/pods/c", **a_pod("10.0.0.3", revision="2"))
+    server.put(f"{CORE}/pods/d", **a_pod(None, revision="3"))
+    server.put(f"{CORE}/pods/e", **a_pod("10.0.0.5", component="router"))
+    going = a_pod("10.0.0.6", revision="4")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    server.put(f"{CORE}/pods/f", **going)
+    due = Check(name="http/first", gate=HttpGate(name="first", path="/"), candidate=2, stable=1)
+
+    seen = cluster.observe(endpoint, [due])
+    assert checks.asked == [([due], {1: "10.0.0.1", 2: "10.0.0.3"})]
+    assert seen.measurements == {"http/first": Measurement(value=200)}
 
 
 def test_pods_that_have_something_to_tell_are_asked(
@@ -145,7 +187,7 @@ def test_pods_that_have_something_to_tell_are_asked(
     server.put(f"{CORE}/pods/churn-router-b", **a_pod("10.0.0.99", component="router"))
     server.put(f"{CORE}/pods/churn-router-c", **a_pod("10.0.0.8", component="router", ready=False))
 
-    seen = cluster.observe(endpoint)
+    seen = cluster.observe(endpoint, ())
     assert sorted(reports.asked) == ["10.0.0.1", "10.0.0.2"]
     assert sorted(routers.asked) == ["10.0.0.9", "10.0.0.99"]
     assert [(pod.name, pod.ready, pod.report and pod.report.sha256) for pod in seen.pods] == [
@@ -167,7 +209,7 @@ def test_a_ready_pod_whose_digest_is_written_down_is_left_in_peace(
     server.put(f"{APPS}/controllerrevisions/churn-r1", metadata=metadata, revision=1, data=data)
     server.put(f"{CORE}/pods/churn-r1-a", **a_pod("10.0.0.1"))
 
-    seen = cluster.observe(endpoint)
+    seen = cluster.observe(endpoint, ())
     assert reports.asked == []
     assert seen.revisions[1].sha256 == "ab" * 32
 

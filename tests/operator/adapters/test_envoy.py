@@ -34,7 +34,28 @@ SEEN = {
         {"name": "cluster.churn-r7.upstream_rq_total", "value": 77},
         {"name": "cluster.churn-r10.membership_total", "value": 0},
         {"name": "cluster.admin.membership_total", "value": 1},
-        {"histograms": {"supported_quantiles": [50.0], "computed_quantiles": []}},
+        {
+            "histograms": {
+                "supported_percentiles": [50],
+                "details": [
+                    {
+                        "name": "cluster.churn-r7.upstream_rq_time",
+                        "totals": [
+                            {"lower_bound": 0, "width": 0, "count": 400},
+                            {"lower_bound": 2, "width": 0.1, "count": 300},
+                            {"lower_bound": 17, "width": 1, "count": 150},
+                            {"lower_bound": 120, "width": 10, "count": 50},
+                        ],
+                        "intervals": [{"lower_bound": 0, "width": 0, "count": 1}],
+                        "percentiles": [{"cumulative": 3, "interval": None}],
+                    },
+                    {
+                        "name": "cluster.churn-r7.upstream_cx_length_ms",
+                        "totals": [{"lower_bound": 1, "width": 1, "count": 1}],
+                    },
+                ],
+            }
+        },
     ]
 }
 
@@ -57,6 +78,7 @@ def test_versions_refusals_and_counters_are_read() -> None:
                 retries=3,
                 failed_connections=2,
                 without_host=1,
+                latency={(0, 1): 400, (2, 3): 300, (17, 18): 150, (120, 130): 50},
             ),
             10: ClusterStats(),
         },
@@ -111,7 +133,7 @@ def test_one_request_asks_for_no_more_than_is_read() -> None:
         assert reader.read("127.0.0.1") == parse_stats(SEEN)
 
     (path,) = paths
-    assert path.startswith("/stats?format=json&filter=%5E")
+    assert path.startswith("/stats?format=json&histogram_buckets=detailed&filter=%5E")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from modelendpoint_operator.adapters.reduction import parse_report, reduce_obser
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.router import build_router
-from modelendpoint_operator.observation import Leg, Observation, PodReport
+from modelendpoint_operator.observation import Counters, Leg, Observation, PodReport
 from modelendpoint_operator.settings import Settings
 
 TEMPLATE = {"model": {"uri": "s3://models/churn.onnx", "version": "1"}, "server": {}, "serverImage": "server:1"}
@@ -196,12 +196,17 @@ def test_a_routers_view_is_taken_over() -> None:
         route_version="r1",
         cluster_version="c1",
         listener_version="l1",
-        clusters={7: ClusterStats(hosts=3, healthy_hosts=2)},
+        clusters={
+            7: ClusterStats(
+                hosts=3, healthy_hosts=2, answers=90, answers_4xx=4, answers_5xx=5, latency={(2.0, 3.0): 90}
+            )
+        },
     )
     (router,) = observe(pods=[a_router()], routers={"churn-router-x": stats}).routers
 
     assert (router.route_version, router.cluster_version, router.listener_version) == ("r1", "c1", "l1")
     assert router.healthy == {7: 2}
+    assert router.counted == {7: Counters(answers=90, client_errors=4, server_errors=5, latency={(2.0, 3.0): 90})}
 
 
 def with_routers(*versions: str | None, going: str | None = None, written: str = "v1", healthy: int = 2) -> Observation:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,23 @@ def candidate() -> Iterator[ModelServer]:
         yield server
 
 
+def test_answers_are_counted_by_the_time_that_the_model_server_took(rig: Rig, stable: ModelServer) -> None:
+    rig.route(legs(r7=100), stable)
+    for _ in range(10):
+        rig.predict()
+    stable.behaviour = after(0.25)
+    for _ in range(5):
+        rig.predict()
+
+    # Envoy gathers histograms from its threads when it is asked, and shows them when it is asked the next time.
+    wait_until(lambda: sum(rig.counted(7).latency.values()) == 15)
+    latency = rig.counted(7).latency
+    slow = {ends: answers for ends, answers in latency.items() if ends[0] >= 200}
+    assert sum(slow.values()) == 5
+    for lower, upper in slow:
+        assert lower % 10 == 0 and upper == lower + 10, "Envoy counts in steps of two digits"
+
+
 @pytest.mark.parametrize("name", ["a", "churn", "a-r", "x" * 40, "r7-r8-x"])
 def test_envoy_finds_the_bootstrap_valid(name: str, tmp_path: Path) -> None:
     Router(tmp_path).write(build_documents(an_endpoint(name=name), legs(r8=10, r7=90), [7, 8]), {})
@@ -313,7 +331,9 @@ def test_what_a_server_answers_is_never_retried_and_never_ejects_its_pod(rig: Ri
         (503, b'{"error": "the model says no", "code": "ModelFailed"}')
     }
     assert len(stable.requests) == 30
-    assert rig.counted(7) == ClusterStats(hosts=1, healthy_hosts=1, answers=30, answers_5xx=30)
+    wait_until(lambda: sum(rig.counted(7).latency.values()) == 30)
+    counted = rig.counted(7)
+    assert replace(counted, latency={}) == ClusterStats(hosts=1, healthy_hosts=1, answers=30, answers_5xx=30)
 
 
 @pytest.mark.parametrize(("pods", "ejected"), [(1, 0), (2, 1), (3, 1), (4, 2)])

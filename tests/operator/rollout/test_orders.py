@@ -62,4 +62,6 @@ def test_the_value_in_the_advice_is_carried_out(handled: dict[str, str]) -> None
 
 
 def test_a_verb_is_said_as_people_say_it() -> None:
-    assert [verb.word for verb in Verb] == ["promote", "abort", "retry"]
+    words = ["promote", "abort", "retry", "promote-full", "pause", "resume", "rollback-to"]
+    assert [verb.word for verb in Verb] == words
+    assert [verb.value for verb in Verb] == [f"modelendpoint.dev/{word}" for word in words]
