@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from modelendpoint_operator import names
-from modelendpoint_operator.adapters.reduction import _trouble as trouble_of
-from modelendpoint_operator.adapters.reduction import is_terminating, reduce_observation
+from modelendpoint_operator.adapters.reduction import is_terminating, reduce_observation, trouble_of
 from modelendpoint_operator.api.batch_status import ComparisonStatus, Phase
 from modelendpoint_operator.batch.observation import EndpointSeen, JobSeen, JobState, RunSeen, Stage, Word, WorkerSeen
 

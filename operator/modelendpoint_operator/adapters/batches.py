@@ -23,7 +23,7 @@ from modelendpoint_operator.adapters.batch_reduction import (
     reduce_runs,
     reduce_worker,
 )
-from modelendpoint_operator.adapters.notes import EventWriter, Subject
+from modelendpoint_operator.adapters.notes import EventWriter, Regarding
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.batch import BatchPrediction
 from modelendpoint_operator.batch.observation import BatchObservation, EndpointSeen, Word
@@ -86,7 +86,7 @@ class KubernetesBatches:
             self._create(batch, new.manifest)
         for change in plan.patches:
             self._api.merge(_RESOURCES[change.ref.kind], batch.namespace, change.ref.name, {"spec": dict(change.spec)})
-        subject = Subject(
+        subject = Regarding(
             resource=BATCH_PREDICTIONS,
             namespace=batch.namespace,
             name=batch.name,

@@ -1,6 +1,5 @@
 """The cluster as a port: observe one endpoint, carry out a plan. Decides nothing."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -10,13 +9,13 @@ from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import (
     CHILDREN,
     ENDPOINTS,
-    EVENTS,
     PODS,
     ApiServer,
     Object,
 )
-from modelendpoint_operator.adapters.checks import CheckRunner
+from modelendpoint_operator.adapters.checks import Address, CheckRunner
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
+from modelendpoint_operator.adapters.notes import EventWriter, Regarding
 from modelendpoint_operator.adapters.reduction import (
     is_ready,
     is_router,
@@ -29,7 +28,7 @@ from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject
 from modelendpoint_operator.observation import Check, Observation
-from modelendpoint_operator.plan import Apply, EventNote, Plan
+from modelendpoint_operator.plan import Apply, Plan
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
@@ -68,7 +67,7 @@ class KubernetesCluster:
         self._reports = reports
         self._checks = checks
         self._pool = pool
-        self._reporter = reporter
+        self._events = EventWriter(api, reporter=reporter)
 
     def find(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read a ModelEndpoint; None when it is gone or going."""
@@ -103,8 +102,15 @@ class KubernetesCluster:
             self._api.annotate(PODS, endpoint.namespace, poke.pod, {poke.annotation: poke.value})
         for gone in plan.deletes:
             self._api.delete(_RESOURCES[gone.ref.kind], endpoint.namespace, gone.ref.name, uid=gone.uid)
+        regarding = Regarding(
+            resource=ENDPOINTS,
+            namespace=endpoint.namespace,
+            name=endpoint.name,
+            uid=endpoint.uid,
+            generation=endpoint.generation,
+        )
         for note in plan.events:
-            self._tell(endpoint, note, now=now)
+            self._events.write(regarding, note, now=now)
         if plan.status is not None:
             self._api.apply(ENDPOINTS, _with_status(endpoint, plan), subresource="status")
 
@@ -119,33 +125,6 @@ class KubernetesCluster:
             self._api.apply(resource, write.manifest)
             return
         self._api.apply(resource, {**write.manifest, "metadata": {**metadata, "uid": write.uid}})
-
-    def _tell(self, endpoint: ModelEndpoint, note: EventNote, *, now: datetime) -> None:
-        """Write an Event. The same note again is the same Event: after a crash between two writes nothing is told twice."""
-        told = "/".join([endpoint.uid, str(endpoint.generation), note.reason, note.message])
-        event = {
-            "apiVersion": EVENTS.api_version,
-            "kind": EVENTS.kind,
-            "metadata": {
-                "namespace": endpoint.namespace,
-                "name": f"{endpoint.name}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
-            },
-            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            "reportingController": names.GROUP,
-            "reportingInstance": self._reporter,
-            "action": "Reconcile",
-            "reason": note.reason,
-            "note": note.message[:1024],
-            "type": "Warning" if note.warning else "Normal",
-            "regarding": {
-                "apiVersion": names.API_VERSION,
-                "kind": names.KIND,
-                "name": endpoint.name,
-                "namespace": endpoint.namespace,
-                "uid": endpoint.uid,
-            },
-        }
-        self._api.create(EVENTS, endpoint.namespace, event)
 
     def _at_once(self, read: Callable[[Subject], Result], subjects: Iterable[Subject]) -> list[Result]:
         return list(self._pool.map(read, subjects))
@@ -176,10 +155,13 @@ def _has_owner(body: Object, uid: str) -> bool:
     return any(owner["uid"] == uid for owner in body["metadata"].get("ownerReferences") or [])
 
 
-def _addresses(pods: Iterable[Object]) -> dict[int, str]:
-    """Choose a ready pod of each revision, and name its address."""
+def _addresses(pods: Iterable[Object]) -> dict[int, Address]:
+    """Choose a ready pod of each revision, and say where its server listens."""
     ready = [pod for pod in pods if is_server(pod) and is_ready(pod) and not is_terminating(pod)]
-    return {int(pod["metadata"]["labels"][names.LABEL_REVISION]): str(pod["status"]["podIP"]) for pod in ready}
+    return {
+        int(pod["metadata"]["labels"][names.LABEL_REVISION]): (str(pod["status"]["podIP"]), names.SERVER_PORT)
+        for pod in ready
+    }
 
 
 def _is_addressed(pod: Object) -> bool:

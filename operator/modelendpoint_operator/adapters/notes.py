@@ -10,7 +10,7 @@ from modelendpoint_operator.plan import EventNote
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class Regarding:
     """The object that an Event is about."""
 
     resource: Resource
@@ -27,7 +27,7 @@ class EventWriter:
         self._api = api
         self._reporter = reporter
 
-    def write(self, subject: Subject, note: EventNote, *, now: datetime) -> None:
+    def write(self, subject: Regarding, note: EventNote, *, now: datetime) -> None:
         """Write an Event. The same note again is the same Event: after a crash nothing is told twice."""
         told = "/".join([subject.uid, str(subject.generation), note.reason, note.message])
         event = {

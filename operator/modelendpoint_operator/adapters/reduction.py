@@ -126,12 +126,12 @@ def _pod(body: Body, report: PodReport | None) -> PodSeen:
         ready=is_ready(body),
         terminating=is_terminating(body),
         poked=body["metadata"].get("annotations", {}).get(names.ANNOTATION_MODEL_WANTED),
-        trouble=_trouble(body),
+        trouble=trouble_of(body),
         report=report,
     )
 
 
-def _trouble(body: Body) -> str | None:
+def trouble_of(body: Body) -> str | None:
     """Say why a pod does not run, if Kubernetes knows more than that it has not started yet."""
     status = body.get("status", {})
     for told in status.get("conditions") or []:

@@ -46,7 +46,7 @@ def due_since(schedule: Schedule, since: datetime, *, now: datetime) -> Due | No
     if not due:
         return None
     if len(due) == MOST_MISSED:
-        due[-1] = next(_times(schedule, now + timedelta(minutes=1), reverse=True))
+        due[-1] = next(_times(schedule, now + timedelta(seconds=1), reverse=True))
     return Due(latest=due[-1].astimezone(UTC), earlier=len(due) - 1)
 
 
