@@ -32,6 +32,10 @@ def steps(*items: dict[str, Any], **rollout: Any) -> dict[str, Any]:
     return {"rollout": {**rollout, "steps": list(items)}}
 
 
+def gates(**kinds: Any) -> dict[str, Any]:
+    return {"rollout": {"gates": kinds}}
+
+
 ACCEPTED = [
     ("churn", {}),
     ("a", {}),
@@ -59,6 +63,17 @@ ACCEPTED = [
     ("churn", steps()),
     ("churn", steps({"weight": 50}, strategy="Replace")),
     ("churn", {"rollout": {"strategy": "Replace"}}),
+    ("churn", {"rollout": {"strategy": "BlueGreen", "preview": {"pause": True}, "keepSeconds": 0, "bakeSeconds": 60}}),
+    ("churn", steps({"weight": 5}, candidateReplicas=2, onFailure="Pause")),
+    ("churn", gates()),
+    ("churn", gates(errorRate={}, latency={}, insufficientData={"action": "Rollback"}, confidencePercent=99.9)),
+    ("churn", gates(http=[{"name": "alive", "path": "/v2/health/ready"}, {"name": "judge", "url": "http://judge/"}])),
+    ("churn", gates(http=[{"name": "a", "url": "http://judge-$(CANDIDATE).$(NAMESPACE).svc:80/x", "body": "{}"}])),
+    (
+        "churn",
+        gates(prometheus=[{"name": "a", "query": "up", "min": 0, "max": 0}, {"name": "b", "query": "1", "max": 2}]),
+    ),
+    ("churn", gates(prometheus=[{"name": "a", "query": "up", "min": -0.5}], http=[{"name": "a", "path": "/"}])),
 ]
 
 BREAKING_A_RULE = [
@@ -111,6 +126,41 @@ BREAKING_A_RULE = [
         steps({"weight": 5}, {"weight": 20, "pause": True, "holdSeconds": 60}),
         "spec.rollout.steps[1].pause: Forbidden: a step either holds for holdSeconds or pauses",
     ),
+    (
+        "churn",
+        {"rollout": {"strategy": "BlueGreen", "preview": {"pause": True, "holdSeconds": 60}}},
+        "spec.rollout.preview.pause: Forbidden: a preview either holds for holdSeconds or pauses",
+    ),
+    (
+        "churn",
+        {"rollout": {"preview": {"holdSeconds": 60}}},
+        "spec.rollout.preview: Forbidden: is for the strategy BlueGreen",
+    ),
+    (
+        "churn",
+        {"rollout": {"strategy": "BlueGreen", "candidateReplicas": 2}},
+        "spec.rollout.candidateReplicas: Forbidden: is for the strategy Canary",
+    ),
+    (
+        "churn",
+        gates(prometheus=[{"name": "a", "query": "up"}]),
+        "spec.rollout.gates.prometheus[0]: Forbidden: must have min, max or both",
+    ),
+    (
+        "churn",
+        gates(prometheus=[{"name": "a", "query": "up", "min": 1, "max": 0.5}]),
+        "spec.rollout.gates.prometheus[0].max: Forbidden: must not be below min",
+    ),
+    (
+        "churn",
+        gates(http=[{"name": "a", "path": "/"}, {"name": "b"}]),
+        "spec.rollout.gates.http[1]: Forbidden: must have either path, to ask the candidate, or url",
+    ),
+    (
+        "churn",
+        gates(http=[{"name": "a", "path": "/", "url": "http://judge/"}]),
+        "spec.rollout.gates.http[0]: Forbidden: must have either path, to ask the candidate, or url",
+    ),
 ]
 
 WRONG_VALUES = [
@@ -136,6 +186,17 @@ WRONG_VALUES = [
     (steps({"weight": 101}), "spec.rollout.steps[0].weight: Invalid value: 101"),
     (steps(*({"weight": 1} for _ in range(21))), "spec.rollout.steps: Too many: 21"),
     ({"rollout": {"strategy": "canary"}}, 'spec.rollout.strategy: Unsupported value: "canary": supported values'),
+    (gates(errorRate={"maxIncreasePercent": 0}), "spec.rollout.gates.errorRate.maxIncreasePercent: Invalid value: 0"),
+    (gates(latency={"percentile": 100}), "spec.rollout.gates.latency.percentile: Invalid value: 100"),
+    (gates(http=[{"path": "/"}]), "spec.rollout.gates.http[0].name: Required value"),
+    (gates(http=[{"name": "A", "path": "/"}]), 'spec.rollout.gates.http[0].name: Invalid value: "A"'),
+    (gates(http=[{"name": "a", "path": "x"}]), 'spec.rollout.gates.http[0].path: Invalid value: "x"'),
+    (
+        gates(http=[{"name": "a", "url": "ftp://judge/"}]),
+        'spec.rollout.gates.http[0].url: Invalid value: "ftp://judge/"',
+    ),
+    (gates(prometheus=[{"name": "a", "max": 1}]), "spec.rollout.gates.prometheus[0].query: Required value"),
+    ({"rollout": {"onFailure": "Stop"}}, 'spec.rollout.onFailure: Unsupported value: "Stop": supported values'),
     ({"routing": {"timeoutSeconds": 0}}, "spec.routing.timeoutSeconds: Invalid value: 0"),
     ({"revisionHistoryLimit": 0}, "spec.revisionHistoryLimit: Invalid value: 0"),
 ]

@@ -134,7 +134,7 @@ RULES = (
     ),
     Rule(
         at="spec.rollout.gates.prometheus.items",
-        rule="!(has(self.min) && has(self.max)) || self.min <= self.max",
+        rule="!(has(self.min) && has(self.max)) || double(self.min) <= double(self.max)",
         message="must not be below min",
         field=".max",
     ),
