@@ -22,15 +22,15 @@ def lint(paths: tuple[Path, ...], output: Format) -> None:
       mep lint deploy/ more.yaml -o json
       kustomize build . | mep lint -
 
-    PATHS are files, folders or - for standard input. Objects of other kinds are left out. The exit code is 1 when there
-    is something to say.
+    PATHS are files, folders or - for standard input. Of folders, all YAML and JSON files
+    are read. Objects of other kinds are left out. The exit code is 1 when there is something to say.
     """
     findings, looked_at, others = [], 0, 0
-    for file in find_files(paths):
+    for file, is_named in find_files(paths):
         documents, unreadable = read_documents(file)
         findings += unreadable
         for document in documents:
-            if is_ours(document):
+            if is_ours(document, is_named=is_named):
                 looked_at += 1
                 findings += lint_document(document)
             else:

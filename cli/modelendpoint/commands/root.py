@@ -100,7 +100,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Exit codes: 0 done, 1 a difference, a finding or a failure, 2 wrong usage, 124 timed out, 130 interrupted.",
 )
-@click.version_option(__version__, prog_name="mep", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def mep() -> None:
     """Run ONNX models as endpoints: on this machine, and the same YAML on Kubernetes.
 

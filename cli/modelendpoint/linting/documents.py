@@ -49,17 +49,20 @@ class Document:
         return self.lines[place]
 
 
-def find_files(paths: Sequence[Path]) -> list[Path]:
-    """List the files that are named, and those below folders that are; raise ``CliError`` when there is none."""
-    found: list[Path] = []
+def find_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """List the files that are named, and those below folders that are; tell of each whether it was named itself.
+
+    Raise ``CliError`` when there is none below a folder.
+    """
+    found: list[tuple[Path, bool]] = []
     for path in paths:
         if path.is_dir():
             below = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
             if not below:
                 raise CliError(f"There is no {' or '.join(SUFFIXES)} file below {path}. Name a file or another folder.")
-            found += below
+            found += ((file, False) for file in below)
         else:
-            found.append(path)
+            found.append((path, True))
     return found
 
 

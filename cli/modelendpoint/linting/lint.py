@@ -17,11 +17,14 @@ SCHEMAS: Mapping[str, Schema] = {
 """Our kinds."""
 
 
-def is_ours(document: Document) -> bool:
-    """Tell whether a document is one that is looked at; the others are left to those who know them."""
+def is_ours(document: Document, *, is_named: bool) -> bool:
+    """Tell whether a document is to be looked at; the others are left to those who know them.
+
+    In a file that was named itself, what says nothing of its kind was meant to be an object.
+    """
     value = document.value
     if not isinstance(value, dict) or "kind" not in value or "apiVersion" not in value:
-        return True
+        return is_named
     return value["kind"] in SCHEMAS or str(value["apiVersion"]).startswith(f"{names.GROUP}/")
 
 

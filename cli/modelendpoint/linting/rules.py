@@ -12,7 +12,7 @@ from celpy import celtypes
 from celpy.adapter import json_to_cel
 
 from modelendpoint.linting.documents import Place
-from modelendpoint.linting.structure import Mistake, Schema
+from modelendpoint.linting.structure import Mistake, Schema, below
 
 _QUANTITY = re.compile(r"([+-]?[0-9]+(?:\.[0-9]*)?|[+-]?\.[0-9]+)(?:[eE]([+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)")
 _DECIMAL = {
@@ -26,19 +26,31 @@ def find_broken(value: Any, schema: Schema, broken: Sequence[Place], place: Plac
     """Evaluate the rules of every part of a value that has no mistake in itself or below."""
     if not any(other[: len(place)] == place for other in broken):
         for rule in schema.get("x-kubernetes-validations", ()):
-            if not _holds(rule["rule"], value):
+            if not _holds(rule["rule"], _as_cel(value, schema)):
                 yield (*place, *_steps(rule.get("fieldPath", ""))), f"Forbidden: {rule['message']}"
     if isinstance(value, dict):
         for name, part in value.items():
-            below = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
-            yield from find_broken(part, below, broken, (*place, name))
+            yield from find_broken(part, below(schema, name), broken, (*place, name))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from find_broken(item, schema.get("items", {}), broken, (*place, index))
 
 
 def _holds(rule: str, value: Any) -> bool:
-    return bool(_program(rule).evaluate({"self": json_to_cel(value)}))
+    return bool(_program(rule).evaluate({"self": value}))
+
+
+def _as_cel(value: Any, schema: Schema) -> Any:
+    """Give a value the type that its schema says: a number without a fraction is a double all the same."""
+    if isinstance(value, dict):
+        return celtypes.MapType({celtypes.StringType(k): _as_cel(v, below(schema, k)) for k, v in value.items()})
+    if isinstance(value, list):
+        return celtypes.ListType([_as_cel(item, schema.get("items", {})) for item in value])
+    if schema.get("type") == "number":
+        return celtypes.DoubleType(value)
+    if schema.get("type") == "integer":
+        return celtypes.IntType(value)
+    return json_to_cel(value)
 
 
 @functools.cache

@@ -32,6 +32,12 @@ def as_field(place: Place) -> str:
     return text.removeprefix(".")
 
 
+def below(schema: Schema, name: str) -> Schema:
+    """Find the schema of a field; an empty one, which takes everything, for a field that is unknown."""
+    found: Schema = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
+    return found
+
+
 def complete(value: Any, schema: Schema) -> Any:
     """Leave out nulls and fill in defaults, as is done before anything is looked at."""
     if isinstance(value, dict) and "properties" in schema:
@@ -41,7 +47,7 @@ def complete(value: Any, schema: Schema) -> Any:
             for name, part in schema["properties"].items()
             if "default" in part and name not in given
         }
-        return {name: complete(part, schema["properties"].get(name, {})) for name, part in (given | absent).items()}
+        return {name: complete(part, below(schema, name)) for name, part in (given | absent).items()}
     if isinstance(value, dict) and "additionalProperties" in schema:
         return {name: complete(part, schema["additionalProperties"]) for name, part in value.items()}
     if isinstance(value, list) and "items" in schema:
@@ -86,9 +92,7 @@ def _fields(value: Mapping[str, Any], schema: Schema, place: Place) -> Iterator[
         if name not in value:
             yield (*place, name), "Required value"
     for name, part in value.items():
-        below = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
-        if below:
-            yield from find_invalid(part, below, (*place, name))
+        yield from find_invalid(part, below(schema, name), (*place, name))
 
 
 def _items(value: list[Any], schema: Schema, place: Place) -> Iterator[Mistake]:

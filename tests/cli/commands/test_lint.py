@@ -29,11 +29,14 @@ def test_a_mistake_is_a_line_that_editors_understand(wine: Path, run: Run) -> No
 
 def test_several_files_and_folders_are_looked_over(wine: Path, run: Run) -> None:
     Path("more").mkdir()
-    Path("more/other.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\nkind: Frob\n")
+    Path("more/other.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\nkind: Frob\n"
+        "---\napiVersion: modelendpoint.dev/v1\nkind: ModelEndpoint\n"
+    )
     result = run("lint", "endpoint.yaml", "more", "-o", "json")
     document = json.loads(result.output)
-    assert (result.exit_code, document["objects"], document["others"]) == (1, 2, 1)
-    assert [(finding["file"], finding["line"]) for finding in document["findings"]] == [("more/other.yaml", 5)]
+    assert (result.exit_code, document["objects"], document["others"]) == (1, 2, 2)
+    assert [(finding["file"], finding["line"]) for finding in document["findings"]] == [("more/other.yaml", 8)]
 
 
 def test_text_that_is_no_yaml_is_a_finding(wine: Path, run: Run) -> None:

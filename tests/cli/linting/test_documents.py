@@ -99,8 +99,9 @@ def test_folders_are_walked(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ("b.yaml", "deep/a.yml", "deep/er/c.json", "deep/notes.md"):
         (tmp_path / name).write_text("{}")
-    found = [str(path.relative_to(tmp_path)) for path in find_files([tmp_path])]
-    assert found == ["b.yaml", "deep/a.yml", "deep/er/c.json"]
+    named = tmp_path / "deep/notes.md"
+    found = [(str(path.relative_to(tmp_path)), is_named) for path, is_named in find_files([tmp_path, named])]
+    assert found == [("b.yaml", False), ("deep/a.yml", False), ("deep/er/c.json", False), ("deep/notes.md", True)]
 
 
 def test_a_folder_without_yaml_is_told(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def lint(file: Path, text: str) -> list[Finding]:
     documents, unreadable = read_documents(file)
     return [
         *unreadable,
-        *(finding for document in documents if is_ours(document) for finding in lint_document(document)),
+        *(finding for document in documents if is_ours(document, is_named=True) for finding in lint_document(document)),
     ]
 
 
@@ -138,6 +138,12 @@ def test_a_document_that_is_no_object_is_told(file: Path) -> None:
 
 def test_objects_of_other_kinds_are_left_out(file: Path) -> None:
     assert lint(file, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\nfrob: 1\n") == []
+
+
+def test_what_says_nothing_of_its_kind_is_an_object_only_if_its_file_was_named(file: Path) -> None:
+    file.write_text("replicas: 3\n")
+    (document,), _ = read_documents(file)
+    assert (is_ours(document, is_named=True), is_ours(document, is_named=False)) == (True, False)
 
 
 def test_both_kinds_are_known() -> None:

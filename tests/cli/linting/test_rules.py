@@ -64,6 +64,13 @@ def test_a_part_with_a_mistake_is_not_asked() -> None:
     assert list(find_broken({"a": "text"}, schema, broken=[("a",)])) == []
 
 
+def test_a_number_without_a_fraction_is_compared_with_one_that_has_one() -> None:
+    limits = {"type": "object", "properties": {"min": {"type": "number"}, "max": {"type": "number"}}}
+    schema = {**limits, "x-kubernetes-validations": [{"rule": "self.min <= self.max", "message": "no"}]}
+    assert list(find_broken({"min": 1, "max": 1.5}, schema, broken=[])) == []
+    assert len(list(find_broken({"min": 2, "max": 1.5}, schema, broken=[]))) == 1
+
+
 SAMPLES: dict[str, Any] = {
     "metadata": {"name": "churn"},
     "spec": {
