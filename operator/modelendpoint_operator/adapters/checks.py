@@ -14,7 +14,6 @@ from urllib.parse import quote_plus, urlsplit, urlunsplit
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from modelendpoint_operator import names
 from modelendpoint_operator.adapters.exchange import Answer, Exchange, NoAnswer, Request
 from modelendpoint_operator.adapters.targets import Resolver, Target, TargetRefused, Targets, resolve_name
 from modelendpoint_operator.api.endpoint import ModelEndpoint
@@ -32,30 +31,30 @@ QUERY_SECONDS = 10.0
 MESSAGE_LENGTH = 200
 """Most of a foreign text that gets into a status."""
 
+Address = tuple[str, int]
+"""IP address and port."""
+
 _log = structlog.get_logger()
 
 
 class CheckRunner:
     """Measures what is due."""
 
-    def __init__(
-        self, settings: Settings, *, resolve: Resolver = resolve_name, server_port: int = names.SERVER_PORT
-    ) -> None:
+    def __init__(self, settings: Settings, *, resolve: Resolver = resolve_name) -> None:
         self._targets = Targets(
             allowed_hosts=settings.gate_allowed_hosts, domain=settings.cluster_domain, resolve=resolve
         )
         self._prometheus = settings.prometheus_address
-        self._server_port = server_port
         self._exchange = Exchange()
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str, Check], Future[Measurement]] = {}
 
     def measure(
-        self, endpoint: ModelEndpoint, checks: Sequence[Check], *, pods: Mapping[int, str]
+        self, endpoint: ModelEndpoint, checks: Sequence[Check], *, pods: Mapping[int, Address]
     ) -> dict[str, Measurement]:
         """Ask what is due, and return the answers that are there; the others come with one of the next passes.
 
-        ``pods`` has the address of a ready pod of each revision; a check that needs another one waits. What an earlier
+        ``pods`` says where a ready pod of each revision listens; a check that needs another one waits. What an earlier
         pass asked and this one does not want any more is forgotten, so call this also without checks.
         """
         keys = {(endpoint.namespace, endpoint.uid, check): check for check in checks}
@@ -80,13 +79,13 @@ class CheckRunner:
         under_way = [key[0] for key, future in self._asked.items() if not future.done()]
         return len(under_way) < AT_ONCE and under_way.count(namespace) < AT_ONCE_IN_A_NAMESPACE
 
-    def _start(self, endpoint: ModelEndpoint, check: Check, pod: str | None) -> Future[Measurement]:
+    def _start(self, endpoint: ModelEndpoint, check: Check, pod: Address | None) -> Future[Measurement]:
         future: Future[Measurement] = Future()
         arguments = (future, endpoint, check, pod)
         threading.Thread(target=self._answer, args=arguments, name="check", daemon=True).start()
         return future
 
-    def _answer(self, future: Future[Measurement], endpoint: ModelEndpoint, check: Check, pod: str | None) -> None:
+    def _answer(self, future: Future[Measurement], endpoint: ModelEndpoint, check: Check, pod: Address | None) -> None:
         try:
             measurement = self._ask(endpoint, check, pod)
         except (TargetRefused, NoAnswer) as error:
@@ -97,7 +96,7 @@ class CheckRunner:
             measurement = Measurement(message=f"it could not be measured ({type(error).__name__}); the log tells more")
         future.set_result(measurement)
 
-    def _ask(self, endpoint: ModelEndpoint, check: Check, pod: str | None) -> Measurement:
+    def _ask(self, endpoint: ModelEndpoint, check: Check, pod: Address | None) -> Measurement:
         if isinstance(check.gate, PrometheusGate):
             return self._query(endpoint, check, check.gate)
         return self._call(endpoint, check, check.gate, pod)
@@ -115,11 +114,12 @@ class CheckRunner:
         request = Request(method="POST", headers=headers, body=body, seconds=QUERY_SECONDS)
         return read_query_result(self._exchange.send(target, request))
 
-    def _call(self, endpoint: ModelEndpoint, check: Check, gate: HttpGate, pod: str | None) -> Measurement:
+    def _call(self, endpoint: ModelEndpoint, check: Check, gate: HttpGate, pod: Address | None) -> Measurement:
         if gate.path is not None:
             assert pod is not None
+            host, port = pod
             path = _expand(gate.path, endpoint, check)
-            target = Target(secure=False, host=pod, port=self._server_port, path=path, addresses=(pod,))
+            target = Target(secure=False, host=host, port=port, path=path, addresses=(host,))
         else:
             target = self._targets.find(_expand(gate.url or "", endpoint, check), namespace=endpoint.namespace)
         body = None if gate.body is None else _expand(gate.body, endpoint, check)
@@ -130,7 +130,7 @@ class CheckRunner:
         return read_check_result(self._exchange.send(target, request))
 
 
-def _can_be_asked(check: Check, pods: Mapping[int, str]) -> bool:
+def _can_be_asked(check: Check, pods: Mapping[int, Address]) -> bool:
     return not (isinstance(check.gate, HttpGate) and check.gate.path) or check.candidate in pods
 
 

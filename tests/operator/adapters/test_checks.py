@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from modelendpoint_operator.adapters.checks import (
     AT_ONCE_IN_A_NAMESPACE,
     MESSAGE_LENGTH,
+    Address,
     CheckRunner,
     read_check_result,
     read_query_result,
@@ -42,7 +43,7 @@ def a_query(query: str = "up", **fields: Any) -> Check:
     return a_check(PrometheusGate(name="q", query=query, min=0, **fields))
 
 
-def measure(runner: CheckRunner, check: Check, *, pods: Mapping[int, str] | None = None) -> Measurement:
+def measure(runner: CheckRunner, check: Check, *, pods: Mapping[int, Address] | None = None) -> Measurement:
     """Pass after pass until the answer is there."""
     deadline = time.monotonic() + 10
     while not (found := runner.measure(CHURN, [check], pods=pods or {})):
@@ -109,9 +110,9 @@ def test_without_any_prometheus_the_gate_says_what_to_do() -> None:
 
 def test_a_path_is_asked_at_the_candidates_pod() -> None:
     with raw_web(answer('{"error": "Input x is missing", "code": "InvalidInput"}', status="400 Bad Request")) as web:
-        runner = CheckRunner(Settings(), server_port=web.port)
+        runner = CheckRunner(Settings())
         check = a_check(HttpGate(name="h", path="/v1/models/$(ENDPOINT):predict", body='{"revision": $(CANDIDATE)}'))
-        found = measure(runner, check, pods={7: "127.0.0.9", 8: "127.0.0.1"})
+        found = measure(runner, check, pods={7: ("127.0.0.9", web.port), 8: ("127.0.0.1", web.port)})
 
     assert found == Measurement(value=400, message="Input x is missing")
     assert web.seen[0].startswith("POST /v1/models/churn:predict HTTP/1.1\r\n")
@@ -121,7 +122,7 @@ def test_a_path_is_asked_at_the_candidates_pod() -> None:
 def test_a_path_waits_for_a_ready_pod() -> None:
     runner = CheckRunner(Settings())
 
-    assert runner.measure(CHURN, [a_check(HttpGate(name="h", path="/"))], pods={7: "127.0.0.1"}) == {}
+    assert runner.measure(CHURN, [a_check(HttpGate(name="h", path="/"))], pods={7: ("127.0.0.1", 8080)}) == {}
 
 
 def test_a_url_is_asked_with_its_placeholders_filled_in() -> None:

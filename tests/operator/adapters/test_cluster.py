@@ -10,7 +10,7 @@ import pytest
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import CONFIG_MAPS, LEASES, ApiServer
-from modelendpoint_operator.adapters.checks import CheckRunner
+from modelendpoint_operator.adapters.checks import Address, CheckRunner
 from modelendpoint_operator.adapters.cluster import KubernetesCluster
 from modelendpoint_operator.adapters.envoy import RouterStats, RouterStatusReader
 from modelendpoint_operator.adapters.leases import LeaseStore
@@ -61,10 +61,10 @@ class RecordedChecks(CheckRunner):
 
     def __init__(self) -> None:
         super().__init__(Settings())
-        self.asked: list[tuple[Sequence[Check], Mapping[int, str]]] = []
+        self.asked: list[tuple[Sequence[Check], Mapping[int, Address]]] = []
 
     def measure(
-        self, endpoint: ModelEndpoint, checks: Sequence[Check], *, pods: Mapping[int, str]
+        self, endpoint: ModelEndpoint, checks: Sequence[Check], *, pods: Mapping[int, Address]
     ) -> dict[str, Measurement]:
         self.asked.append((checks, pods))
         return {check.name: Measurement(value=200) for check in checks}
@@ -169,7 +169,7 @@ def test_checks_are_measured_with_the_address_of_a_ready_pod_of_each_revision(
     due = Check(name="http/first", gate=HttpGate(name="first", path="/"), candidate=2, stable=1)
 
     seen = cluster.observe(endpoint, [due])
-    assert checks.asked == [([due], {1: "10.0.0.1", 2: "10.0.0.3"})]
+    assert checks.asked == [([due], {1: ("10.0.0.1", 8080), 2: ("10.0.0.3", 8080)})]
     assert seen.measurements == {"http/first": Measurement(value=200)}
 
 
