@@ -50,20 +50,36 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         ),
     },
     "Endpoints on this machine": {
-        "local": Entry(place="modelendpoint.commands.local:local", summary="Run endpoints here: up and down."),
-        "get": Entry(place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here."),
-        "predict": Entry(place="modelendpoint.commands.endpoints:predict", summary="Send rows to an endpoint."),
-        "logs": Entry(place="modelendpoint.commands.endpoints:logs", summary="Print what servers and router log."),
-        "promote": Entry(place="modelendpoint.commands.orders:promote", summary="Go on to the next step."),
-        "promote-full": Entry(
-            place="modelendpoint.commands.orders:promote_full", summary="Give a candidate all traffic."
+        "local": Entry(
+            place="modelendpoint.commands.local:local",
+            summary="Run endpoints on this machine, from the YAML that a cluster takes.",
         ),
-        "abort": Entry(place="modelendpoint.commands.orders:abort", summary="End a rollout; stable serves on."),
+        "get": Entry(place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here."),
+        "predict": Entry(
+            place="modelendpoint.commands.endpoints:predict",
+            summary="Send rows to an endpoint that runs here, and print what it answers.",
+        ),
+        "logs": Entry(
+            place="modelendpoint.commands.endpoints:logs", summary="Print what servers and router have logged."
+        ),
+        "promote": Entry(place="modelendpoint.commands.orders:promote", summary="Go on to the next step of a rollout."),
+        "promote-full": Entry(
+            place="modelendpoint.commands.orders:promote_full",
+            summary="Give a candidate all traffic now, without the steps that are left.",
+        ),
+        "abort": Entry(
+            place="modelendpoint.commands.orders:abort",
+            summary="End a rollout: all traffic stays with the stable revision.",
+        ),
         "retry": Entry(place="modelendpoint.commands.orders:retry", summary="Try a rejected revision again."),
-        "pause": Entry(place="modelendpoint.commands.orders:pause", summary="Stay in the present step."),
-        "resume": Entry(place="modelendpoint.commands.orders:resume", summary="Go on after a pause."),
-        "rollback-to": Entry(place="modelendpoint.commands.orders:rollback_to", summary="Go back to a revision."),
-        "undo": Entry(place="modelendpoint.commands.orders:undo", summary="Go back to the revision before."),
+        "pause": Entry(place="modelendpoint.commands.orders:pause", summary="Stay in the step that a rollout is in."),
+        "resume": Entry(place="modelendpoint.commands.orders:resume", summary="Go on with a rollout that was paused."),
+        "rollback-to": Entry(
+            place="modelendpoint.commands.orders:rollback_to", summary="Go back to a revision that has served before."
+        ),
+        "undo": Entry(
+            place="modelendpoint.commands.orders:undo", summary="Go back to a revision that has served before."
+        ),
     },
     "Shell": {
         "completion": Entry(
