@@ -1,5 +1,8 @@
 """The process: exit codes, one sentence for an error, and no colour where none is wanted."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,26 @@ def test_libraries_are_told_not_to_report_home(capsys: pytest.CaptureFixture[str
     environment: dict[str, str] = {}
     main(["--version"], environment)
     assert environment["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_bug_of_ours_is_a_sentence_and_its_story_can_be_had(
+    wine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(folder: Path) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("modelendpoint.commands.demo.write_sample", break_down)
+    assert main(["demo"], {}) == 1
+    assert capsys.readouterr().err == (
+        "Error: mep has a bug (ZeroDivisionError: by zero). See where: MEP_TRACEBACK=1 mep …\n"
+    )
+    with pytest.raises(ZeroDivisionError):
+        main(["demo"], {"MEP_TRACEBACK": "1"})
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(wine: Path) -> None:
+    folders = os.pathsep.join(str(Path(__file__).parents[2] / name) for name in ("cli", "operator", "server"))
+    command = f"{sys.executable} -m modelendpoint inspect models/v1.onnx -o json | head -1"
+    environment = {**os.environ, "PYTHONPATH": folders}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("{\n", "")
