@@ -80,11 +80,11 @@ class FakeApiServer:
     def _patch(self, request: Request) -> tuple[int, Any]:
         path = request.path.removesuffix("/status")
         found, sent = self.objects.get(path), request.body or {}
-        uid = sent["metadata"].get("uid")
+        uid = sent.get("metadata", {}).get("uid")
         if request.content_type == "application/merge-patch+json":
             if found is None:
                 return 404, _status(404, "not found")
-            found["metadata"].setdefault("annotations", {}).update(sent["metadata"]["annotations"])
+            _merge(found, sent)
             return 200, found
         if uid is not None and (found is None or found["metadata"]["uid"] != uid):
             return 409, _status(409, "Precondition failed: UID in precondition")
@@ -116,6 +116,14 @@ class FakeApiServer:
             return 409, _status(409, "Precondition failed")
         del self.objects[request.path]
         return 200, {"status": "Success"}
+
+
+def _merge(target: Body, patch: Body) -> None:
+    for name, value in patch.items():
+        if isinstance(value, dict):
+            _merge(target.setdefault(name, {}), value)
+        else:
+            target[name] = value
 
 
 def _status(code: int, message: str) -> Body:
