@@ -58,5 +58,6 @@ def _write(made: Made, file: Path | None) -> None:
         file.write_bytes(made.as_json())
     except OSError as error:
         raise CliError(f"{file} can't be written ({error.strerror}).") from error
-    left_out = f"; {len(made.left_out)} rows left out, on which the models differ" if made.left_out else ""
+    count = f"{len(made.left_out)} {'row' if len(made.left_out) == 1 else 'rows'}"
+    left_out = f"; {count} left out, on which the models differ" if made.left_out else ""
     click.echo(f"Wrote {len(made.examples)} golden examples to {file}{left_out}.")

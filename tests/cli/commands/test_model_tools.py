@@ -63,7 +63,7 @@ def test_diff_as_json_has_the_rows_of_the_flips(wine: Path, run: Run) -> None:
 def test_examples_are_written_for_what_all_versions_know(wine: Path, run: Run) -> None:
     words = ("models/v1.onnx", "models/v2.onnx", "--data", "rows.csv", "--only", "label", "-f", "golden.json")
     result = run("examples", *words)
-    assert result.output == ("Wrote 20 golden examples to golden.json; 1 rows left out, on which the models differ.\n")
+    assert result.output == ("Wrote 20 golden examples to golden.json; 1 row left out, on which the models differ.\n")
     assert len(json.loads(Path("golden.json").read_text())["examples"]) == 20
 
 
