@@ -12,8 +12,9 @@ from modelendpoint.local.objects import Key, Object, ObjectStore
 from modelendpoint.local.pods import Pod
 from modelendpoint.local.relocation import LOOPBACK
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.checks import Address, CheckRunner
 from modelendpoint_operator.adapters.envoy import RouterStats, RouterStatusReader
-from modelendpoint_operator.adapters.reduction import is_router, is_server, reduce_observation, serves
+from modelendpoint_operator.adapters.reduction import is_router, is_server, is_terminating, reduce_observation, serves
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject
@@ -32,12 +33,14 @@ class LocalCluster:
         node: Node,
         events: EventLog,
         *,
+        checks: CheckRunner,
         pool: ThreadPoolExecutor,
         as_written: Callable[[str], str],
     ) -> None:
         self._store = store
         self._node = node
         self._events = events
+        self._checks = checks
         self._pool = pool
         self._as_written = as_written
 
@@ -45,7 +48,7 @@ class LocalCluster:
         """Read a ModelEndpoint; None when it is gone."""
         return self._store.get(names.KIND, namespace, name)
 
-    def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check] = ()) -> Observation:
+    def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
         """Read the endpoint's objects and pods, then ask routers, servers and checks."""
         pods = self._node.pods(namespace=endpoint.namespace, endpoint=endpoint.name)
         routers = [pod for pod in pods if is_router(pod.body) and serves(pod.body)]
@@ -57,6 +60,7 @@ class LocalCluster:
             [pod.body for pod in pods],
             routers=stats,
             reports={name: report for name, report in reports.items() if report},
+            measurements=self._checks.measure(endpoint, checks, pods=_addresses(servers)),
         )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
@@ -93,3 +97,12 @@ class LocalCluster:
     def _at_once(self, read: Callable[[Pod], Result], pods: Iterable[Pod]) -> dict[str, Result]:
         found = list(pods)
         return dict(zip((pod.name for pod in found), self._pool.map(read, found), strict=True))
+
+
+def _addresses(servers: Iterable[Pod]) -> dict[int, Address]:
+    """Choose a ready pod of each revision, and say where its server listens."""
+    return {
+        int(pod.body["metadata"]["labels"][names.LABEL_REVISION]): (LOOPBACK, pod.launch.ports[names.SERVER_PORT])
+        for pod in servers
+        if pod.launch and pod.is_ready and not is_terminating(pod.body)
+    }

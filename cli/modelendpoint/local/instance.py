@@ -23,6 +23,7 @@ from modelendpoint.local.snapshot import build_snapshot
 from modelendpoint.local.sources import Sources, read_sources, signature
 from modelendpoint.local.state import StateFolder
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.checks import CheckRunner
 from modelendpoint_operator.errors import OperatorError
 from modelendpoint_operator.reconciler import Reconciler, utc_now
 from modelendpoint_operator.settings import Settings
@@ -32,6 +33,9 @@ PROBES_AT_ONCE = 8
 EVENTS_SHOWN = 200
 WATCH_SECONDS = 0.2
 """How often watched files are looked at; a change counts once it is the same at two looks."""
+
+GATE_HOSTS = ("127.0.0.1",)
+"""Hosts that gates may ask: a Prometheus or a service of one's own on this machine."""
 
 Say = Callable[[str], None]
 
@@ -64,10 +68,16 @@ class Instance:
         self._node = Node(self._store, containers, folders, clock=utc_now)
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
         self._pool = ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe")
+        settings = Settings(drain_seconds=DRAIN_SECONDS, identity="mep", gate_allowed_hosts=GATE_HOSTS)
         cluster = LocalCluster(
-            self._store, self._node, self.events, pool=self._pool, as_written=self._copies.as_written
+            self._store,
+            self._node,
+            self.events,
+            checks=CheckRunner(settings),
+            pool=self._pool,
+            as_written=self._copies.as_written,
         )
-        self._reconciler = Reconciler(cluster, Settings(drain_seconds=DRAIN_SECONDS, identity="mep"))
+        self._reconciler = Reconciler(cluster, settings)
         self._control = ControlServer(
             {"snapshot": lambda _: self.snapshot(), "annotate": self._annotate, "down": self._down}
         )

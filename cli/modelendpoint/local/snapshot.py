@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from modelendpoint.local.events import Event
-from modelendpoint.local.latency import Latency, read_latencies
+from modelendpoint.local.latency import percentile
 from modelendpoint.local.objects import Object
 from modelendpoint.local.pods import LOG_FILE, Pod
 from modelendpoint.local.ports import TrafficPorts
@@ -84,15 +84,14 @@ def _counters(pods: Sequence[Pod]) -> dict[str, Any]:
     stats = RouterStatusReader(port=port).read(LOOPBACK)
     if stats is None:
         return {}
-    latencies = read_latencies(port)
-    return {str(number): _counter(counted, latencies.get(number)) for number, counted in stats.clusters.items()}
+    return {str(number): _counter(counted) for number, counted in stats.clusters.items()}
 
 
-def _counter(counted: ClusterStats, latency: Latency | None) -> Mapping[str, Any]:
+def _counter(counted: ClusterStats) -> Mapping[str, Any]:
     return {
         "answers": counted.answers,
         "answers4xx": counted.answers_4xx,
         "answers5xx": counted.answers_5xx,
-        "p50Milliseconds": latency.p50 if latency else None,
-        "p99Milliseconds": latency.p99 if latency else None,
+        "p50Milliseconds": percentile(counted.latency, 50),
+        "p99Milliseconds": percentile(counted.latency, 99),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelendpoint.errors import CliError
-from modelendpoint.linting.documents import Document, Finding, find_files, read_documents
+from modelendpoint.linting.documents import Document, Finding, read_documents
 from modelendpoint.linting.lint import lint_document
 from modelendpoint.local.copies import Copies
 from modelendpoint_operator import names
@@ -53,9 +53,8 @@ class Sources:
 
 def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
     """Read all files; raise ``CliError`` for what can't be applied."""
-    files = find_files(paths)
-    manifests, named, notes = [], [*files], []
-    for document, folder in _documents(files):
+    manifests, named, notes = [], [*paths], []
+    for document, folder in _documents(paths):
         manifest = _with_namespace(document)
         if manifest["kind"] == names.KIND:
             endpoint = _EndpointFile(manifest, folder)

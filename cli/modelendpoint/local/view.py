@@ -1,6 +1,6 @@
 """The terminal view of a snapshot: revisions, their shares, verdicts, latency, the last Events. Pure: draws, reads nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ def draw(snapshot: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for endpoint in snapshot["endpoints"]:
         parts += [_head(endpoint), Padding(_revisions(endpoint), (0, 0, 0, 2))]
-        parts += [Padding(line, (0, 0, 0, 2)) for line in _verdicts(endpoint["object"].get("status", {}))]
+        parts += [Padding(line, (0, 0, 0, 2)) for line in _verdicts(endpoint["object"])]
         parts.append(Text())
     events = snapshot["events"][-EVENTS_SHOWN:]
     parts += [_event(event, name_endpoint=len(snapshot["endpoints"]) > 1) for event in events]
@@ -46,8 +46,21 @@ def _head(endpoint: Mapping[str, Any]) -> Text:
         endpoint["url"],
         "\n",
         (str(ready.get("reason", "Starting")), style),
-        f": {ready['message']}" if ready else "",
+        f": {_without_findings(body)}" if ready else "",
     )
+
+
+def _findings(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rollout = body.get("status", {}).get("rollout") or {}
+    return list(rollout.get("findings") or [])
+
+
+def _without_findings(body: Mapping[str, Any]) -> str:
+    """Leave out of the condition's message what the gates say: that has lines of its own."""
+    message = str(ready_of(body)["message"])
+    for finding in _findings(body):
+        message = message.partition(f"; {finding['message']}")[0]
+    return message
 
 
 def _revisions(endpoint: Mapping[str, Any]) -> Table:
@@ -89,27 +102,19 @@ def _milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3g} ms"
 
 
-def _verdicts(status: Mapping[str, Any]) -> Iterator[Text]:
+def _verdicts(body: Mapping[str, Any]) -> Iterator[Text]:
     """Write what the gates say now, and what was decided before."""
-    findings = (status.get("rollout") or {}).get("findings") or []
-    for finding in findings:
-        yield _verdict(finding["gate"], finding)
-    for decision in (status.get("decisions") or [])[-DECISIONS_SHOWN:]:
-        gate = f" {decision['gate']}" if decision.get("gate") else ""
-        yield _verdict(f"{_time(decision['time'])} revision {decision['revision']}{gate}", decision)
+    for finding in _findings(body):
+        # The condition may know more, such as how long it will take.
+        more = str(ready_of(body).get("message")).partition(f"; {finding['message']}")[2]
+        yield _verdict("now", {**finding, "message": f"{finding['message']}{more}"})
+    for decision in (body.get("status", {}).get("decisions") or [])[-DECISIONS_SHOWN:]:
+        yield _verdict(_time(decision["time"]), decision)
 
 
-def _verdict(subject: str, told: Mapping[str, Any]) -> Text:
+def _verdict(when: str, told: Mapping[str, Any]) -> Text:
     style = _VERDICT_STYLES.get(told["verdict"], "yellow")
-    return Text.assemble(f"{subject}: ", (told["verdict"], style), f" {told['message']}{_interval(told)}")
-
-
-def _interval(told: Mapping[str, Any]) -> str:
-    ends: Sequence[Any] = (told.get("lower"), told.get("upper"))
-    if any(end is None for end in ends):
-        return ""
-    limit = f", at most {told['threshold']:g}" if told.get("threshold") is not None else ""
-    return f" [{ends[0]:+.3g}, {ends[1]:+.3g}{limit}]"
+    return Text.assemble((f"{when:<8}  ", "dim"), (told["verdict"], style), f"  {told['message']}")
 
 
 def _event(event: Mapping[str, Any], *, name_endpoint: bool) -> Text:

@@ -68,6 +68,7 @@ def test_what_is_killed_comes_back(laptop: Laptop, component: str) -> None:
 
 
 def test_after_a_crash_of_mep_the_next_up_ends_what_was_left_and_goes_on(laptop: Laptop) -> None:
+    laptop.write_endpoint(rollout={"steps": []})
     laptop.start("--watch")
     laptop.wait(lambda: laptop.serves(1))
     laptop.write_model(SECOND)
@@ -110,7 +111,8 @@ def test_several_files_and_replicas_run_side_by_side(laptop: Laptop) -> None:
 
 
 def test_orders_are_given_and_answered(laptop: Laptop) -> None:
-    laptop.write_endpoint(rollout={"steps": [{"weight": 10, "pause": True}]})
+    gates = {"http": [{"name": "smoke", "path": "/v2/health/ready"}]}
+    laptop.write_endpoint(rollout={"steps": [{"weight": 10, "pause": True}], "gates": gates})
     laptop.start("--watch")
     laptop.wait(lambda: laptop.serves(1))
     assert "No rollout is under way for churn" in laptop.run("promote").stderr
@@ -120,13 +122,15 @@ def test_orders_are_given_and_answered(laptop: Laptop) -> None:
     laptop.wait(lambda: laptop.predict()[1] == "1" and not laptop.status().get("candidate"))
     assert laptop.run("retry").returncode == 0
     laptop.wait(lambda: laptop.reason() == "Paused")
-    assert laptop.run("promote", "churn").returncode == 0
+    assert laptop.run("promote-full", "churn").returncode == 0
     laptop.wait(lambda: laptop.serves(2))
     (laptop.folder / "rows.csv").write_text("f0,f1,f2\n1,2,3\n")
     told = laptop.run("predict", "rows.csv")
     assert (told.returncode, "revision 2" in told.stderr) == (0, True)
     assert str(expected(SECOND)) in told.stdout
     assert "Model is ready" in laptop.run("logs", "--revision", "2").stdout
+    assert laptop.run("undo").returncode == 0
+    laptop.wait(lambda: laptop.predict()[1] == "1")
     assert laptop.interrupt() == 0
 
 
@@ -134,10 +138,11 @@ def test_orders_are_given_and_answered(laptop: Laptop) -> None:
 def test_a_terminal_shows_it_all_and_redraws_in_place(laptop: Laptop, colour: bool) -> None:
     screen = _Screen(laptop, colour=colour)
     try:
-        wait_until(lambda: "Revision 1 serves all traffic" in screen.read(), seconds=20)
-        assert f"http://127.0.0.1:{laptop.port}" in screen.text
-        assert "\x1b[1A" in screen.text, "the cursor goes up to draw again"
-        assert ("\x1b[32m" in screen.text) == colour
+        # The cursor goes up to draw again.
+        parts = ["Revision 1 serves all traffic", f"http://127.0.0.1:{laptop.port}", "\x1b[1A"]
+        parts += ["\x1b[32m"] if colour else []
+        wait_until(lambda: all(part in screen.read() for part in parts), seconds=20)
+        assert colour or "\x1b[32m" not in screen.text
     finally:
         screen.interrupt()
 
