@@ -1,4 +1,4 @@
-"""Every ModelEndpoint that a person can read in this repository is one that the API takes."""
+"""Every object of ours that a person can read in this repository is one that the API takes."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from modelendpoint_operator import names
+from modelendpoint_operator.api.batch import BatchPredictionSpec
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 from modelendpoint_server import errors
 from modelendpoint_server.routes.errors import STATUS
@@ -24,23 +25,26 @@ def documents() -> Iterator[tuple[Path, str]]:
             yield path, block
 
 
-def endpoints() -> list[tuple[str, dict[str, object]]]:
+SPECS = {names.KIND: ModelEndpointSpec, names.BATCH_KIND: BatchPredictionSpec}
+
+
+def objects() -> list[tuple[str, dict[str, object]]]:
     return [
         (f"{path.relative_to(ROOT)}:{document['metadata']['name']}", document)
         for path, text in documents()
         for document in yaml.safe_load_all(text)
-        if isinstance(document, dict) and document.get("kind") == names.KIND
+        if isinstance(document, dict) and document.get("kind") in SPECS
     ]
 
 
-FOUND = endpoints()
+FOUND = objects()
 
 
 @pytest.mark.parametrize("document", [document for _, document in FOUND], ids=[name for name, _ in FOUND])
-def test_an_endpoint_in_a_document_is_valid(document: dict[str, object]) -> None:
+def test_an_object_in_a_document_is_valid(document: dict[str, object]) -> None:
     assert document["apiVersion"] == names.API_VERSION
     assert set(document) <= {"apiVersion", "kind", "metadata", "spec"}
-    ModelEndpointSpec.model_validate(document["spec"])
+    SPECS[str(document["kind"])].model_validate(document["spec"])
 
 
 def test_the_readme_shows_the_endpoint_of_the_quickstart() -> None:

@@ -108,7 +108,8 @@ class Columns(ApiModel):
     """Which columns go into the model and into the output."""
 
     features: Annotated[list[ColumnName], Field(min_length=1, max_length=2000)] | None = None
-    """Columns of the input that go into the model, in the model's order. Without them the names that the model tells."""
+    """Columns of the input that go into the model, in the model's order. Without them the names that the model tells,
+    or else all columns that are not in passThrough."""
     pass_through: Annotated[list[ColumnName], Field(max_length=2000)] = []
     """Columns of the input that are copied into the output, such as an id."""
     join: Annotated[bool, Field(strict=True)] = False
