@@ -62,8 +62,9 @@ def _grid() -> tuple[tuple[float, float, float], ...]:
     )
 
 
-_GRID = _grid()
-LEAST_EVIDENCE = _GRID[-1][0]
+GRID = _grid()
+"""Fixed beforehand: whoever chooses by what was seen can no longer be sure."""
+LEAST_EVIDENCE = GRID[-1][0]
 """No sample has less, as a natural logarithm."""
 _PRECISION = 1e-4
 """Of logarithms of evidence, where Newton's steps end. What is left makes bounds wider, never narrower."""
@@ -73,7 +74,7 @@ def log_evidence(sample: Sample, mean: float) -> float:
     """Weigh the evidence that the mean chance of a hit is above ``mean``, as a natural logarithm."""
     hits, size = sample.hits, sample.size
     logs = [
-        weight + rate * hits - size * growth for (weight, rate, _), growth in zip(_GRID, _growths(mean), strict=True)
+        weight + rate * hits - size * growth for (weight, rate, _), growth in zip(GRID, _growths(mean), strict=True)
     ]
     top = max(logs)
     return top + math.log(sum([math.exp(log - top) for log in logs]))
@@ -81,16 +82,16 @@ def log_evidence(sample: Sample, mean: float) -> float:
 
 @lru_cache(maxsize=64)
 def _growths(mean: float) -> tuple[float, ...]:
-    return tuple(math.log1p(mean * growth) for _, _, growth in _GRID)
+    return tuple(math.log1p(mean * growth) for _, _, growth in GRID)
 
 
 def _value_and_slope(sample: Sample, mean: float) -> tuple[float, float]:
     """Weigh the evidence against ``mean``, and say how that changes with it: convex, and falling."""
     hits, size = sample.hits, sample.size
-    logs = [weight + rate * hits - size * math.log1p(mean * growth) for weight, rate, growth in _GRID]
+    logs = [weight + rate * hits - size * math.log1p(mean * growth) for weight, rate, growth in GRID]
     top = max(logs)
     total = slopes = 0.0
-    for log, (_, _, growth) in zip(logs, _GRID, strict=True):
+    for log, (_, _, growth) in zip(logs, GRID, strict=True):
         part = math.exp(log - top)
         total += part
         slopes += part * growth / (1 + mean * growth)
