@@ -29,6 +29,7 @@ SPEC = {
     "columns": {"features": ["a", "b"], "passThrough": ["id"], "join": True},
     "errorThreshold": {"percent": 2.5},
     "compareWith": {"model": {"uri": "s3://m/other.onnx", "credentialsSecretRef": {"name": "other"}}},
+    "serviceAccountName": "reports",
     "shardRows": 1000,
     "shardBytes": 65536,
     "parallelism": 3,
@@ -90,6 +91,7 @@ def test_the_worker_takes_the_environment_that_the_operator_sets(batch: BatchPre
     assert settings.server.model_uri == "s3://models/churn.onnx"
     assert settings.server.management_port == names.MANAGEMENT_PORT
     assert settings.server.model_dir == Path(names.MODEL_DIR)
+    assert pod_of(batch, stage).get("serviceAccountName") == batch.spec.service_account_name
 
 
 def test_the_worker_understands_every_choice_of_the_author() -> None:

@@ -200,6 +200,10 @@ class BatchPredictionSpec(ApiModel):
     """How often the work of one worker is tried again, with growing pauses. Evictions and lost nodes do not count."""
     deadline_seconds: Annotated[int, Field(ge=1, le=31536000, strict=True)] | None = None
     """Longest time of a run from its start; then it fails."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount by whose workload identity (AWS, Google, Azure) the stores are reached, instead of credentials. The
+    workers run as it, without a token for the Kubernetes API. An endpoint's own one is not taken over: name it here.
+    Whoever names it must be allowed to create pods, or to create tokens for it."""
     resources: Resources = Resources(
         requests=ResourceAmounts(cpu="500m", memory="512Mi"), limits=ResourceAmounts(memory="2Gi")
     )

@@ -61,7 +61,17 @@ def _model_rules(at: str) -> tuple[Rule, ...]:
     )
 
 
-_FIXED = ("model", "endpointRef", "compareWith", "columns", "errorThreshold", "resources", "input", "output")
+_FIXED = (
+    "model",
+    "endpointRef",
+    "compareWith",
+    "columns",
+    "errorThreshold",
+    "resources",
+    "serviceAccountName",
+    "input",
+    "output",
+)
 _FIXED_NUMBERS = ("shardRows", "shardBytes", "retries")
 
 BATCH_RULES = (

@@ -24,7 +24,7 @@ GRACE_SECONDS = 40
 
 def build_job(batch: BatchPrediction, stage: Stage, *, image_pull_policy: str) -> dict[str, Any]:
     """Build the Job of a stage, from what the status has settled."""
-    attempt = batch.status.attempt
+    attempt, account = batch.status.attempt, batch.spec.service_account_name
     labels = _labels(batch, stage, attempt)
     return {
         "apiVersion": JOB_API_VERSION,
@@ -41,9 +41,10 @@ def build_job(batch: BatchPrediction, stage: Stage, *, image_pull_policy: str) -
             "suspend": batch.spec.suspend,
             "podFailurePolicy": _failure_policy(),
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels | ({names.LABEL_AZURE_IDENTITY: "true"} if account else {})},
                 "spec": {
                     **build_pod_spec(_container(batch, stage, image_pull_policy), _volumes(batch)),
+                    **({"serviceAccountName": account} if account else {}),
                     "restartPolicy": "Never",
                     "terminationGracePeriodSeconds": GRACE_SECONDS,
                 },
@@ -153,6 +154,8 @@ def _environment(batch: BatchPrediction, stage: Stage) -> dict[str, str]:
     providers = (
         {names.ENV_EXECUTION_PROVIDERS: ",".join(model.execution_providers)} if model.execution_providers else {}
     )
+    account = batch.spec.service_account_name
+    identity = {names.ENV_SERVICE_ACCOUNT: account} if account else {}
     return {
         names.ENV_NAME: model.endpoint or batch.name,
         names.ENV_NAMESPACE: batch.namespace,
@@ -164,6 +167,7 @@ def _environment(batch: BatchPrediction, stage: Stage) -> dict[str, str]:
         names.ENV_MANAGEMENT_PORT: str(names.MANAGEMENT_PORT),
         names.ENV_MODEL_DIR: names.MODEL_DIR,
         **providers,
+        **identity,
         names.ENV_BATCH: json.dumps(_run(batch), sort_keys=True),
         names.ENV_BATCH_WORKERS: str(workers or 1),
         "HOME": names.MODEL_DIR,
