@@ -26,7 +26,8 @@ def find_broken(value: Any, schema: Schema, broken: Sequence[Place], place: Plac
     """Evaluate the rules of every part of a value that has no mistake in itself or below."""
     if not any(other[: len(place)] == place for other in broken):
         for rule in schema.get("x-kubernetes-validations", ()):
-            if not _holds(rule["rule"], _as_cel(value, schema)):
+            # What an update may change can't be said of a file: there is nothing before it.
+            if "oldSelf" not in rule["rule"] and not _holds(rule["rule"], _as_cel(value, schema)):
                 yield (*place, *_steps(rule.get("fieldPath", ""))), f"Forbidden: {rule['message']}"
     if isinstance(value, dict):
         for name, part in value.items():

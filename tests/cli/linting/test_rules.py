@@ -88,3 +88,8 @@ def test_every_rule_uses_only_what_is_known_here(rule: Rule) -> None:
     """Compile it and evaluate it on something: an unknown function would raise."""
     is_text = rule.at.endswith(("uri", "memory", "cron", "timeZone"))
     assert holds(rule.rule, "s3://a/b" if is_text else SAMPLES) in (True, False)
+
+
+def test_a_rule_about_changes_is_not_asked_of_a_file() -> None:
+    schema = {"x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "can't be changed"}]}
+    assert list(find_broken("text", schema, broken=[])) == []
