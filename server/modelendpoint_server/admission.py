@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from modelendpoint_server.errors import DeadlineExceeded, Overloaded
 
+_A_MOMENT_SECONDS = 2.0
+
 
 class Admission:
     """A number of places; whoever finds too many waiting already is turned away at once."""
@@ -75,3 +77,29 @@ class MemoryBudget:
         finally:
             with self._lock:
                 self._taken -= size
+
+
+class LargeBodies:
+    """Sees to it that bodies that come slowly never take the last of the threads that read requests."""
+
+    def __init__(self, threads: int) -> None:
+        self._places = threading.BoundedSemaphore(max(1, threads - 1))
+        self._are_stuck = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold a place while a body is read; raise ``Overloaded`` when none gets free in a moment.
+
+        Reading takes milliseconds unless clients are slow. Once a moment was not enough, nobody waits any more until one
+        of the others has ended, so that the thread that is left serves small requests.
+        """
+        if not self._places.acquire(timeout=0 if self._are_stuck else _A_MOMENT_SECONDS):
+            self._are_stuck = True
+            raise Overloaded(
+                "Too many large bodies come in slowly. Try again later, or send the rows in several requests."
+            )
+        try:
+            yield
+        finally:
+            self._are_stuck = False
+            self._places.release()

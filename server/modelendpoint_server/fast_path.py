@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelendpoint_server.access_log import AccessLog
 from modelendpoint_server.protocols import CSV, JSON, Head, WireProtocol
-from modelendpoint_server.service import Service
+from modelendpoint_server.service import LARGE_BODY, Service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -43,7 +43,7 @@ class FastPath:
         self._service = service
         self._access_log = access_log
         self._protocols = service.paths()
-        self._most = service.settings.max_body_bytes
+        self._most = min(service.settings.max_body_bytes, LARGE_BODY)
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""

@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Mapping
 from typing import Any
 
-from modelendpoint_server.admission import MemoryBudget
+from modelendpoint_server.admission import LargeBodies, MemoryBudget
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.lifecycle import Lifecycle
 from modelendpoint_server.metrics import Metrics
@@ -18,6 +18,8 @@ Headers = list[tuple[str, str]]
 
 _SMALL_BODY = 65536
 """Bodies below this number of bytes do not count against the memory budget."""
+LARGE_BODY = 4 * 2**20
+"""Bodies above this number of bytes come as they are sent; for smaller ones the router waits before it sends them on."""
 _LONGEST_REQUEST_ID = 256
 _GZIP_LEVEL = 1
 
@@ -25,7 +27,9 @@ _GZIP_LEVEL = 1
 class Service:
     """Answers requests of any protocol, whichever way they came in."""
 
-    def __init__(self, settings: Settings, lifecycle: Lifecycle, *, metrics: Metrics, body_budget: int) -> None:
+    def __init__(
+        self, settings: Settings, lifecycle: Lifecycle, *, metrics: Metrics, body_budget: int, threads: int
+    ) -> None:
         self.settings = settings
         self.lifecycle = lifecycle
         self.metrics = metrics
@@ -38,6 +42,7 @@ class Service:
         )
         self.rest, self.v1, self.invocations = Rows("rest"), Rows("v1"), Rows("invocations")
         self.v2 = OpenInference("v2", model=self.name, version=self.version)
+        self.large_bodies = LargeBodies(threads)
         self._budget = MemoryBudget(body_budget)
 
     def paths(self) -> dict[str, WireProtocol]:

@@ -87,7 +87,13 @@ def build_service(
         is_listening=is_listening,
     )
     budget = memory // _BODIES_SHARE
-    return Service(settings, lifecycle, metrics=metrics, body_budget=max(budget, settings.max_body_bytes))
+    return Service(
+        settings,
+        lifecycle,
+        metrics=metrics,
+        body_budget=max(budget, settings.max_body_bytes),
+        threads=http_threads(settings, cores),
+    )
 
 
 class PortProbe:

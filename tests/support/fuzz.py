@@ -653,11 +653,11 @@ def run_in_process(
         result.requests += 1
         result.compared += both
         if result.requests % REPORT_EVERY == 0:
-            result.resident_kib.append(_resident_kib("self"))
+            result.resident_kib.append(resident_kib("self"))
             tell(json.dumps({"requests": result.requests, "residentKib": result.resident_kib[-1]}))
         if time.monotonic() > ends:
             break
-    result.resident_kib.append(_resident_kib("self"))
+    result.resident_kib.append(resident_kib("self"))
     return result
 
 
@@ -675,7 +675,7 @@ def run_over_sockets(
         with started(served.data, folder / name, **changes) as server:
             cases = Cases(name, OnnxModel(folder / name / "model.onnx", Runtime(threads=1)).signature)
             wire, worker = Wire(server.port), server.worker()
-            result.resident_kib.append(_resident_kib(worker))
+            result.resident_kib.append(resident_kib(worker))
             first = (seed * 1000 + order) * 10**6
             for number in range(first, first + share):
                 case = cases.make(number)
@@ -688,7 +688,7 @@ def run_over_sockets(
                     wire.close()
                 result.requests += 1
             wire.close()
-            result.resident_kib.append(_resident_kib(worker))
+            result.resident_kib.append(resident_kib(worker))
             tell(json.dumps({"model": name, "requests": result.requests, "residentKib": result.resident_kib[-2:]}))
             if server.worker() != worker or server.managed("/readyz")[0] != 200:
                 _note(name, Finding("the server did not live through it"), result, kinds, tell)
@@ -704,7 +704,7 @@ def _note(place: str, error: Exception, result: Result, kinds: set[str], tell: C
         tell(json.dumps({"finding": place, "what": text[:1000]}))
 
 
-def _resident_kib(process: int | str) -> int:
+def resident_kib(process: int | str) -> int:
     fields = Path(f"/proc/{process}/statm").read_text().split()
     return int(fields[1]) * resource.getpagesize() // 1024
 

@@ -62,6 +62,12 @@ class Router:
         """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
     def write(self, documents: Documents, hosts: Mapping[int, Sequence[Host]]) -> None:
         """Change the files as the kubelet changes a mounted ConfigMap: all at once, by a swap of ``..data``."""
         self.write_texts({file: json.dumps(self._relocated(document, hosts)) for file, document in documents.items()})

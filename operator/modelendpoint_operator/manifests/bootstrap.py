@@ -8,8 +8,9 @@ from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.http_manager import build_http_manager
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, file_source
 
-MAX_HEAP_BYTES = 384 * 1024 * 1024
-"""Heap at which Envoy refuses work. Stays below the memory limit of the router's container (``manifests.router``)."""
+MAX_HEAP_BYTES = 640 * 1024 * 1024
+"""Heap at which Envoy refuses work. Stays below the memory limit of the router's container (``manifests.router``) by
+what may come in between two looks at it."""
 
 MAX_DOWNSTREAM_CONNECTIONS = 10_000
 """Connections from clients to one router pod."""
@@ -106,6 +107,19 @@ def _overload_manager() -> Document:
             },
         ],
         "actions": [
+            # Bodies that never end must not keep the memory that others need: the nearer the limit, the shorter may a
+            # stream be silent.
+            {
+                "name": "envoy.overload_actions.reduce_timeouts",
+                "triggers": [{"name": heap, "scaled": {"scaling_threshold": 0.7, "saturation_threshold": 0.9}}],
+                "typed_config": {
+                    "@type": f"{TYPES}.config.overload.v3.ScaleTimersOverloadActionConfig",
+                    "timer_scale_factors": [
+                        {"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": "5s"},
+                        {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "5s"},
+                    ],
+                },
+            },
             {"name": "envoy.overload_actions.shrink_heap", "triggers": [_trigger(heap, 0.95)]},
             {"name": "envoy.overload_actions.stop_accepting_requests", "triggers": [_trigger(heap, 0.98)]},
         ],

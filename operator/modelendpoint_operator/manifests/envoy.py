@@ -12,13 +12,16 @@ from typing import Any
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.bootstrap import build_bootstrap
-from modelendpoint_operator.manifests.http_manager import build_http_manager
+from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager, pass_buffer
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source, header
 from modelendpoint_operator.observation import Leg
 
 BUFFER_BYTES = 1024 * 1024
-"""Bytes of a request or an answer that are held at once. A request up to this size can be sent a second time;
-a larger one streams through and is sent once."""
+"""Bytes of an answer, or of a request that streams, that are held at once."""
+
+WHOLE_BODY_BYTES = 4 * 1024 * 1024
+"""A request's body up to this size is waited for before any of it is sent on, and can be sent a second time; a larger
+one streams through and is sent once. Large enough for a picture as JSON; some hundred and fifty fit into Envoy's heap."""
 
 UPSTREAM_IDLE_SECONDS = 20
 """Below the model server's own 30 s, so that never a request meets a connection that the server is just closing."""
@@ -39,7 +42,9 @@ def build_routes(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
             {
                 "name": names.ROUTE_CONFIG_NAME,
                 "domains": ["*"],
-                "routes": [{"match": {"prefix": "/"}, **route}],
+                # Both alike but for the wait for the body: what is too large for the buffer, or does not say how large
+                # it is, streams.
+                "routes": [{"match": _fits_buffer(), **route}, {"match": {"prefix": "/"}, **route, **pass_buffer()}],
             }
         ],
     }
@@ -56,13 +61,18 @@ def build_clusters(
 def build_listeners() -> Document:
     """Build the listener (LDS) that applications call. It is the same for every endpoint."""
     routes = {"route_config_name": names.ROUTE_CONFIG_NAME, "config_source": file_source(names.ROUTES_FILE)}
+    manager = build_http_manager(
+        stat_prefix=names.STAT_PREFIX,
+        routes={"rds": routes},
+        filters=[build_buffer_filter(most_bytes=WHOLE_BODY_BYTES)],
+    )
     listener = {
         "@type": f"{TYPES}.config.listener.v3.Listener",
         "name": "traffic",
         "address": address("0.0.0.0", names.ROUTER_PORT),
         "traffic_direction": "INBOUND",
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "filter_chains": [{"filters": [build_http_manager(stat_prefix=names.STAT_PREFIX, routes={"rds": routes})]}],
+        "filter_chains": [{"filters": [manager]}],
     }
     return discovery([listener])
 
@@ -101,6 +111,11 @@ def route_version(routes: Mapping[str, Any]) -> str:
     """Read the version of a routes document, which Envoy reports back once it uses it."""
     version: str = routes["version_info"]
     return version
+
+
+def _fits_buffer() -> Document:
+    size = {"name": "content-length", "range_match": {"start": 0, "end": WHOLE_BODY_BYTES + 1}}
+    return {"prefix": "/", "headers": [size]}
 
 
 def _weighted_route(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:

@@ -3,23 +3,50 @@
 Routes must not be here.
 """
 
+from collections.abc import Sequence
+
 from modelendpoint_operator.manifests.xds import TYPES, Document, header
 
+BUFFER_FILTER = "envoy.filters.http.buffer"
 
-def build_http_manager(*, stat_prefix: str, routes: Document) -> Document:
-    """Build the filter that speaks HTTP, hardened as Envoy's guide for edge proxies says."""
+
+def build_http_manager(*, stat_prefix: str, routes: Document, filters: Sequence[Document] = ()) -> Document:
+    """Build the filter that speaks HTTP, hardened as Envoy's guide for edge proxies says.
+
+    ``filters`` see a request before it is routed.
+    """
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": stat_prefix,
             **routes,
-            "http_filters": [_router_filter()],
+            "http_filters": [*filters, _router_filter()],
             **_edge_options(),
             **_request_id_options(),
             "local_reply_config": _local_replies(),
         },
     }
+
+
+def build_buffer_filter(*, most_bytes: int) -> Document:
+    """Build the filter that waits for a request's whole body before anything of it goes on.
+
+    A slow client so holds a few bytes here, where connections are cheap, and no thread of a model server.
+    """
+    return {
+        "name": BUFFER_FILTER,
+        "typed_config": {
+            "@type": f"{TYPES}.extensions.filters.http.buffer.v3.Buffer",
+            "max_request_bytes": most_bytes,
+        },
+    }
+
+
+def pass_buffer() -> Document:
+    """Build what a route says to have its requests pass the buffer filter by."""
+    kind = f"{TYPES}.extensions.filters.http.buffer.v3.BufferPerRoute"
+    return {"typed_per_filter_config": {BUFFER_FILTER: {"@type": kind, "disabled": True}}}
 
 
 def _router_filter() -> Document:

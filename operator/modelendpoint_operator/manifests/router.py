@@ -20,7 +20,7 @@ CONCURRENCY = 2
 RESOURCES = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     # No limit for the CPU: a throttled router would add its waiting time to every prediction.
-    "limits": {"memory": "512Mi"},
+    "limits": {"memory": "1Gi"},
 }
 
 DRAIN_SCRIPT = r"""

@@ -1,21 +1,25 @@
 """A request's body, unpacked and within its limit."""
 
+import contextlib
 import zlib
 
 from flask import Request
 
+from modelendpoint_server.admission import LargeBodies
 from modelendpoint_server.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from modelendpoint_server.service import LARGE_BODY
 
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """How zlib is told which wrapping to expect."""
 
 
-def read_body(request: Request, *, most: int) -> bytes:
+def read_body(request: Request, *, most: int, large: LargeBodies) -> bytes:
     """Read the whole body; raise ``BodyTooLarge`` as soon as it is clear that it is."""
     length = request.content_length
     if length is not None and length > most:
         raise _too_large(most)
-    body = request.stream.read(most + 1)
+    with large.reading() if length is None or length > LARGE_BODY else contextlib.nullcontext():
+        body = request.stream.read(most + 1)
     if len(body) > most:
         raise _too_large(most)
     if length is not None and len(body) < length:

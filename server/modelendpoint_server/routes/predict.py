@@ -59,7 +59,7 @@ def _answer(service: Service, protocol: WireProtocol, name: str | None = None, v
     if FAILURE in environ:
         raise environ[FAILURE]
     check_model(service, name, version)
-    body = read_body(request, most=service.settings.max_body_bytes)
+    body = read_body(request, most=service.settings.max_body_bytes, large=service.large_bodies)
     content, headers = service.finish(service.answer(body, protocol, _head()), environ)
     return Response(content, headers=headers)
 

@@ -12,6 +12,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.rules import NAME_LENGTH
 from modelendpoint_operator.manifests.envoy import (
+    WHOLE_BODY_BYTES,
     build_clusters,
     build_documents,
     build_routes,
@@ -21,7 +22,10 @@ from modelendpoint_operator.manifests.envoy import (
 )
 from modelendpoint_operator.observation import Leg
 
-HTTP_FILTERS = ["envoy.filters.http.router"]
+HTTP_FILTERS = {
+    "status": ["envoy.filters.http.router"],
+    "traffic": ["envoy.filters.http.buffer", "envoy.filters.http.router"],
+}
 NETWORK_FILTERS = ["envoy.filters.network.http_connection_manager"]
 
 endpoint_names = st.from_regex(r"[a-z]([-a-z0-9]{0,40}[a-z0-9])?", fullmatch=True).filter(
@@ -52,8 +56,14 @@ def legs(*shares: tuple[int, int]) -> list[Leg]:
 def only_route(routes: dict[str, Any]) -> dict[str, Any]:
     (configuration,) = routes["resources"]
     (host,) = configuration["virtual_hosts"]
-    (route,) = host["routes"]
-    found: dict[str, Any] = route
+    waiting, streaming = host["routes"]
+    # All that differs is whether the router waits for the body.
+    assert {**streaming, "match": 0, "typed_per_filter_config": 0} == {
+        **waiting,
+        "match": 0,
+        "typed_per_filter_config": 0,
+    }
+    found: dict[str, Any] = waiting
     return found
 
 
@@ -86,7 +96,7 @@ def test_any_valid_name_gives_exactly_these_listeners_filters_and_clusters(
         (chain,) = listener["filter_chains"]
         assert [network_filter["name"] for network_filter in chain["filters"]] == NETWORK_FILTERS
         manager = chain["filters"][0]["typed_config"]
-        assert [http_filter["name"] for http_filter in manager["http_filters"]] == HTTP_FILTERS
+        assert [http_filter["name"] for http_filter in manager["http_filters"]] == HTTP_FILTERS[listener["name"]]
     assert [cluster["name"] for cluster in clusters] == [
         "admin",
         *(f"{name}-r{number}" for number in sorted(revisions)),
@@ -123,11 +133,22 @@ def test_nothing_else_that_the_author_writes_gets_into_the_documents(text: str) 
 def test_legs_keep_their_order_and_their_weights() -> None:
     route = only_route(build_routes(an_endpoint(), legs((8, 10), (7, 90))))
 
-    assert route["match"] == {"prefix": "/"}
+    assert route["match"]["prefix"] == "/"
     assert route["route"]["weighted_clusters"]["clusters"] == [
         {"name": "churn-r8", "weight": 10},
         {"name": "churn-r7", "weight": 90},
     ]
+
+
+def test_bodies_up_to_a_size_are_waited_for_and_others_stream() -> None:
+    (configuration,) = build_routes(an_endpoint(), legs((7, 100)))["resources"]
+    waiting, streaming = configuration["virtual_hosts"][0]["routes"]
+
+    (size,) = waiting["match"]["headers"]
+    assert size == {"name": "content-length", "range_match": {"start": 0, "end": WHOLE_BODY_BYTES + 1}}
+    assert "typed_per_filter_config" not in waiting
+    assert streaming["match"] == {"prefix": "/"}
+    assert streaming["typed_per_filter_config"]["envoy.filters.http.buffer"]["disabled"] is True
 
 
 def test_a_leg_without_weight_is_left_out() -> None:

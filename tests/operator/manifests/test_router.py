@@ -106,8 +106,8 @@ def test_the_pods_meet_the_restricted_standard_and_hold_no_credentials() -> None
 def test_envoy_refuses_work_before_the_kernel_ends_it() -> None:
     (container,) = pod_of(router_of(an_endpoint()))["spec"]["containers"]
 
-    assert container["resources"]["limits"]["memory"] == "512Mi"
-    assert MAX_HEAP_BYTES <= 0.8 * 512 * 1024 * 1024
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    assert MAX_HEAP_BYTES <= 0.8 * 1024 * 1024 * 1024
 
 
 def test_a_pod_may_take_as_long_to_end_as_its_slowest_request() -> None:
