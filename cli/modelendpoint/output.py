@@ -25,9 +25,10 @@ class Format(StrEnum):
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Choice(list(Format), case_sensitive=False),
-    default=Format.TEXT,
-    show_default="text",
+    type=click.Choice([each.value for each in Format]),
+    default=Format.TEXT.value,
+    show_default=True,
+    callback=lambda context, parameter, value: Format(value),
     help="How the result is printed.",
 )
 """The option ``-o`` of every command that prints a result; the command gets it as ``output``."""

@@ -13,6 +13,7 @@ NEXT = (
     ("mep diff models/v1.onnx models/v2.onnx --data rows.csv", "what an update would change"),
     ("mep diff models/v2.onnx models/v3.onnx --data rows.csv", "what is wrong with version 3"),
     ("mep lint endpoint.yaml", "what the API server would say"),
+    ("mep local up endpoint.yaml --watch", "the endpoint; write v2.onnx into its YAML, then v3.onnx"),
 )
 """What to try, in this order."""
 
