@@ -131,62 +131,29 @@ class Finding(Exception):
 # ── what is sent ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 VALUES: list[Any] = [
-    *(0, -0.0, 1, -1, 127, 128, 255, 256, 32767, 65504, 65520, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64),
-    *(-(2**63), -(2**63) - 1, 10**30, 1e308, 1e-320, 5e-324, 1.5, 3.4e38, 3.5e38, float("nan"), float("inf"), 2**40),
-    *(True, False, None, "", "1", "x", "NaN", "\ud800", "\0", "é", "\U0001f600", "a" * 300, [], {}, [[]], [None]),
-    *([[1], [1, 2]], {"a": 1}, [{}], [[[[1.0]]]], "FP32", "BYTES", "INT64", NAME),
-]
+    0, -0.0, 1, -1, 127, 128, 255, 256, 32767, 65504, 65520, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64,
+    -(2**63), -(2**63) - 1, 10**30, 1e308, 1e-320, 5e-324, 1.5, 3.4e38, 3.5e38, float("nan"), float("inf"), 2**40,
+    True, False, None, "", "1", "x", "NaN", "\ud800", "\0", "é", "\U0001f600", "a" * 300, [], {}, [[]], [None],
+    [[1], [1, 2]], {"a": 1}, [{}], [[[[1.0]]]], "FP32", "BYTES", "INT64", NAME,
+]  # fmt: skip
 KEYS = [
-    *("instances", "inputs", "outputs", "dataframe_split", "dataframe_records", "columns", "data", "index", "name"),
-    *("shape", "datatype", "parameters", "binary_data_size", "binary_data", "binary_data_output", "id", "x", "y"),
-    *("age", "city", "n", "b", "label", "signature_name", "classification", "", "\ud800"),
-]
+    "instances", "inputs", "outputs", "dataframe_split", "dataframe_records", "columns", "data", "index", "name",
+    "shape", "datatype", "parameters", "binary_data_size", "binary_data", "binary_data_output", "id", "x", "y", "age",
+    "city", "n", "b", "label", "signature_name", "classification", "", "\ud800",
+]  # fmt: skip
 TOKENS = [
-    *(b"1e999", b"-1e999", b"-", b".5", b"01", b"+1", b"NaN", b"-Infinity", b"null", b"true", b'"\\ud800"', b"\\u0000"),
-    *(b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b"[" * 40, b"]" * 3, b'{"a":' * 40, b"1" * 400, b"0." + b"1" * 400),
-    *(
-        b"//",
-        b",,",
-        b"\r",
-        b"\n",
-        b"\r\n",
-        b'""',
-        b'"',
-        b"'",
-        b";",
-        b"\t",
-        b"1_0",
-        "٣".encode(),
-        b"0x1",
-        b"nan",
-        b"inf",
-    ),
-    *(
-        b"[" * 3000 + b"]" * 3000,
-        b"\x80",
-        b"\xc0\x80",
-        b"\xed\xa0\x80",
-        b"\xf4\x90\x80\x80",
-        b"{}",
-        b"[]",
-        b"1e-400",
-        b"9" * 19,
-        b"-0",
-        b"[[" * 9,
-    ),
-    *(b"\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x01\x00\x00\x00", b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f"),
-]
+    b"1e999", b"-1e999", b"-", b".5", b"01", b"+1", b"NaN", b"-Infinity", b"null", b"true", b'"\\ud800"', b"\\u0000",
+    b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b"[" * 40, b"]" * 3, b'{"a":' * 40, b"1" * 400, b"0." + b"1" * 400, b"//",
+    b",,", b"\r", b"\n", b"\r\n", b'""', b'"', b"'", b";", b"\t", b"1_0", "٣".encode(), b"0x1", b"nan", b"inf",
+    b"[" * 3000 + b"]" * 3000, b"\x80", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"{}", b"[]", b"1e-400",
+    b"9" * 19, b"-0", b"[[" * 9, b"\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x01\x00\x00\x00", b"\x00\x00\xc0\x7f",
+    b"\x00\x00\x80\x7f",
+]  # fmt: skip
 CONTENT_TYPES = [
-    *(
-        "application/json",
-        "text/csv",
-        "application/octet-stream",
-        "text/csv; header=present",
-        "text/csv; header=absent",
-    ),
-    *("application/json; charset=utf-8", "TEXT/CSV", "x", "image/png; a=b", ";", 'text/csv; header="', "a" * 500, ""),
+    "application/json", "text/csv", "application/octet-stream", "text/csv; header=present", "text/csv; header=absent",
+    "application/json; charset=utf-8", "TEXT/CSV", "x", "image/png; a=b", ";", 'text/csv; header="', "a" * 500, "",
     "application/x-www-form-urlencoded",
-]
+]  # fmt: skip
 ACCEPTS = [
     "*/*",
     "text/csv",
@@ -214,21 +181,16 @@ OTHER_HEADERS = [
     ("X-HTTP-Method-Override", "DELETE"),
 ]
 PATHS = [
-    *("/predict", "/invocations", f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"),
-    *(f"/v2/models/{NAME}/versions/7/infer", f"/v2/models/{NAME}/versions/8/infer", "/v1/models/other:predict"),
-]
+    "/predict", "/invocations", f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer",
+    f"/v2/models/{NAME}/versions/7/infer", f"/v2/models/{NAME}/versions/8/infer", "/v1/models/other:predict",
+]  # fmt: skip
 OTHER_PATHS = [
-    *("/", "/openapi.json", "/ping", "/v1/models", f"/v1/models/{NAME}", "/v2", "/v2/", "/v2/health/live", "/predict/"),
-    *(
-        "/v2/health/ready",
-        f"/v2/models/{NAME}",
-        f"/v2/models/{NAME}/ready",
-        f"/v2/models/{NAME}/versions/7",
-        "//predict",
-    ),
-    *("/v2//health/ready", "/%00", "/%ff", "/../etc/passwd", "/v1/models/%2e%2e", "/v1/models/a:predict:predict", "/é"),
-    *("/v1/models//", f"/v2/models/{NAME}/versions//infer", "/metrics", "/" + "a" * 2000, "/predict?x=%ff", "/*"),
-]
+    "/", "/openapi.json", "/ping", "/v1/models", f"/v1/models/{NAME}", "/v2", "/v2/", "/v2/health/live", "/predict/",
+    "/v2/health/ready", f"/v2/models/{NAME}", f"/v2/models/{NAME}/ready", f"/v2/models/{NAME}/versions/7",
+    "//predict", "/v2//health/ready", "/%00", "/%ff", "/../etc/passwd", "/v1/models/%2e%2e",
+    "/v1/models/a:predict:predict", "/é", "/v1/models//", f"/v2/models/{NAME}/versions//infer", "/metrics",
+    "/" + "a" * 2000, "/predict?x=%ff", "/*",
+]  # fmt: skip
 METHODS = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "FOO"]
 
 
@@ -687,6 +649,8 @@ def run_over_sockets(
                     _note(f"{name}:{number}", error, result, kinds, tell)
                     wire.close()
                 result.requests += 1
+                if result.requests % REPORT_EVERY == 0:
+                    result.resident_kib.append(resident_kib(worker))
             wire.close()
             result.resident_kib.append(resident_kib(worker))
             tell(json.dumps({"model": name, "requests": result.requests, "residentKib": result.resident_kib[-2:]}))
@@ -705,6 +669,7 @@ def _note(place: str, error: Exception, result: Result, kinds: set[str], tell: C
 
 
 def resident_kib(process: int | str) -> int:
+    """Read a process's resident memory; "self" is this one."""
     fields = Path(f"/proc/{process}/statm").read_text().split()
     return int(fields[1]) * resource.getpagesize() // 1024
 
@@ -715,6 +680,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sockets", action="store_true")
+    parser.add_argument("--models", default="", help="with --sockets: only these, with commas between")
     parser.add_argument("--case", help="one case of a finding, as <model>:<number>, once again")
     options = parser.parse_args(arguments)
     # As the worker does.
@@ -722,8 +688,9 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if options.case:
             return _again(options.case, Path(folder))
-        run = run_over_sockets if options.sockets else run_in_process
-        result = run(requests=options.requests, seed=options.seed, folder=Path(folder))
+        common = {"requests": options.requests, "seed": options.seed, "folder": Path(folder)}
+        models = [name for name in options.models.split(",") if name]
+        result = run_over_sockets(**common, models=models) if options.sockets else run_in_process(**common)
     print(json.dumps({"result": result.as_json()}))
     return 1 if result.findings else 0
 

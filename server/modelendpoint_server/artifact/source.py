@@ -52,6 +52,7 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of what is still open; most keep nothing open."""
+        return
 
 
 class RangeRefused(Exception):
