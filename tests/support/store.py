@@ -44,20 +44,25 @@ class Store:
         self._send("PUT", f"/{bucket}/{key}", data)
         return f"s3://{bucket}/{key}"
 
+    def get(self, key: str, *, bucket: str = BUCKET) -> bytes:
+        """Read a file."""
+        return self._send("GET", f"/{bucket}/{key}")
+
     def delete(self, key: str, *, bucket: str = BUCKET) -> None:
         """Remove a file."""
         self._send("DELETE", f"/{bucket}/{key}", accepted=(204,))
 
-    def _send(self, method: str, path: str, body: bytes = b"", *, accepted: tuple[int, ...] = (200,)) -> None:
+    def _send(self, method: str, path: str, body: bytes = b"", *, accepted: tuple[int, ...] = (200,)) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, urllib.parse.quote(path), body, self._signed_headers(method, path))
             response = connection.getresponse()
-            text = response.read().decode(errors="replace")
+            data = response.read()
         finally:
             connection.close()
         if response.status not in accepted:
-            raise OSError(f"The store answered {response.status} to {method} {path}: {text[:500]}")
+            raise OSError(f"The store answered {response.status} to {method} {path}: {data[:500]!r}")
+        return data
 
     def _signed_headers(self, method: str, path: str) -> dict[str, str]:
         return sign(
