@@ -176,12 +176,12 @@ def test_the_bound_of_drifting_chances_is_ever_wrong_with_probability_alpha_at_m
     assert chance_of_ever(chances, lambda sample, mean: log_evidence(sample, mean) >= level) <= alpha
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 @given(st.floats(0.001, 0.999), st.sampled_from([0.5, 0.1, 0.025]))
 def test_the_bound_of_a_steady_chance_is_ever_wrong_with_probability_alpha_at_most(chance: float, alpha: float) -> None:
     level = math.log(1 / alpha)
 
-    assert chance_of_ever([chance] * 200, lambda sample, mean: log_evidence(sample, mean) >= level) <= alpha
+    assert chance_of_ever([chance] * 120, lambda sample, mean: log_evidence(sample, mean) >= level) <= alpha
 
 
 @pytest.mark.parametrize("shares", [(0.1, 0.1), (0.5, 0.5), (0.3, 0.1), (0.05, 0.4)])
@@ -191,7 +191,7 @@ def test_the_bound_of_a_difference_is_ever_wrong_with_probability_alpha_at_most(
 ) -> None:
     alpha, wrong, open_ = 0.3, 0.0, {(0, 0): 1.0}
     sizes = [0, 0]
-    for turn in itertools.islice(itertools.cycle([0, *[1] * others]), 24):
+    for turn in itertools.islice(itertools.cycle([0, *[1] * others]), 18):
         sizes[turn] += 1
         following: dict[tuple[int, int], float] = {}
         for (hits, other_hits), likely in open_.items():
