@@ -137,6 +137,10 @@ class Laptop:
         """Read the pods of a component that have a process."""
         return [pod for pod in self.endpoint(name)["pods"] if pod["component"] == component and pod["pid"]]
 
+    def pid_files(self) -> dict[str, str]:
+        """Read the numbers of all processes from the state folder, whoever runs the instance."""
+        return {path.parent.name: path.read_text() for path in (self.folder / NAME / "pods").glob("*/pid")}
+
     def pid(self, component: str) -> int | None:
         """Name the process of the first pod of a component; None while it has none."""
         return next((int(pod["pid"]) for pod in self.pods(component)), None)

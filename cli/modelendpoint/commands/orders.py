@@ -46,7 +46,10 @@ def _give(word: str, name: str | None, revision: int | None, state: Path | None)
     endpoint = str(body["metadata"]["name"])
     if not client.wait_for(lambda seen: _is_answered(seen, order), name=endpoint, seconds=ANSWER_SECONDS):
         raise TimedOut(f"{endpoint} has not answered within {ANSWER_SECONDS:.0f} s. `mep get {endpoint}` shows it.")
-    told = [event for event in client.snapshot()["events"][len(before["events"]) :] if event["endpoint"] == endpoint]
+    known = {event["id"] for event in before["events"]}
+    told = [
+        event for event in client.snapshot()["events"] if event["endpoint"] == endpoint and event["id"] not in known
+    ]
     click.echo("\n".join(event["message"] for event in told) or f"{endpoint}: {word} of revision {order.revision}")
 
 

@@ -16,7 +16,7 @@ from modelendpoint.local.control import ControlServer
 from modelendpoint.local.copies import Copies
 from modelendpoint.local.events import EventLog
 from modelendpoint.local.node import Node
-from modelendpoint.local.objects import Key, Object, ObjectStore
+from modelendpoint.local.objects import Object, ObjectStore, key_of
 from modelendpoint.local.ports import TrafficPorts
 from modelendpoint.local.relocation import LOOPBACK
 from modelendpoint.local.snapshot import build_snapshot
@@ -65,7 +65,7 @@ class Instance:
         self._ports = TrafficPorts(state.ports, first=first_port)
         folders = Folders(pods=state.pods, hosts=state.hosts, copies=state.copies)
         containers = Containers(self._store, folders, environment=environment, traffic_port=self._ports.choose)
-        self._node = Node(self._store, containers, folders, clock=utc_now)
+        self._node = Node(self._store, containers, folders, clock=utc_now, say=say)
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
         self._pool = ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe")
         settings = Settings(drain_seconds=DRAIN_SECONDS, identity="mep", gate_allowed_hosts=GATE_HOSTS)
@@ -84,6 +84,7 @@ class Instance:
         self._worker = threading.Thread(target=self._work, name="worker", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self._stopping = threading.Event()
+        self._started = False
 
     def start(self, *, watch: bool) -> dict[str, str]:
         """Read the files, begin, and return the URL of each endpoint; raise ``CliError`` for files that can't be applied."""
@@ -96,6 +97,7 @@ class Instance:
             self._watcher.start()
         self._control.start()
         self._state.announce(self._control.socket)
+        self._started = True
         return {
             name: f"http://{LOOPBACK}:{self._ports.choose(namespace, name)}"
             for namespace, name in self._sources.endpoints
@@ -110,7 +112,10 @@ class Instance:
         self._stopping.set()
 
     def stop(self, *, keep: bool = False) -> None:
-        """End every process and leave nothing behind, but the state folder if it is to be kept."""
+        """End every process and leave nothing behind, but the state folder if it is to be kept.
+
+        What a crash has left is kept too where the start failed, for the next try.
+        """
         self._stopping.set()
         self._queue.close()
         for thread in (self._watcher, self._worker):
@@ -119,7 +124,7 @@ class Instance:
         self._node.stop()
         self._pool.shutdown()
         self._control.stop()
-        self._state.leave(keep=keep)
+        self._state.leave(keep=keep or (not self._started and bool(self._store.list_all())))
 
     def snapshot(self) -> dict[str, Any]:
         """Show everything there is."""
@@ -135,16 +140,16 @@ class Instance:
     # Files.
 
     def _apply(self, sources: Sources) -> None:
-        """Write what the files say, and remove the endpoints that are in none of them any more."""
+        """Write what the files say, and remove what is in none of them any more."""
         self._sources = sources
-        wanted = set(sources.endpoints)
+        wanted = set(map(key_of, sources.manifests))
         for manifest in sources.manifests:
             self._store.apply(manifest, now=utc_now())
-        for body in self._store.list_all(names.KIND):
-            metadata = body["metadata"]
-            if (metadata["namespace"], metadata["name"]) not in wanted:
-                self._say(f"{metadata['name']} is in none of the files any more: removed")
-                self._store.delete(Key(names.KIND, metadata["namespace"], metadata["name"]))
+        for body in self._store.list_all():
+            key = key_of(body)
+            if key not in wanted and not body["metadata"].get("ownerReferences"):
+                self._say(f"{key.kind} {key.name} is in none of the files any more: removed")
+                self._store.delete(key)
         for note in sources.notes:
             if note not in self._said:
                 self._said.add(note)

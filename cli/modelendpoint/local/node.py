@@ -29,12 +29,19 @@ class Node:
     """Runs the pods of all Deployments in the store."""
 
     def __init__(
-        self, store: ObjectStore, containers: Containers, folders: Folders, *, clock: Callable[[], datetime]
+        self,
+        store: ObjectStore,
+        containers: Containers,
+        folders: Folders,
+        *,
+        clock: Callable[[], datetime],
+        say: Callable[[str], None],
     ) -> None:
         self._store = store
         self._containers = containers
         self._folders = folders
         self._clock = clock
+        self._say = say
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
         self._hosts: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -86,13 +93,20 @@ class Node:
         while not self._stop.is_set():
             self._changed.wait(LOOK_SECONDS)
             self._changed.clear()
-            self._forget_gone()
-            # Hosts first: the router's files name the lists, which must be there by then.
-            self._write_hosts()
-            for pod in self.pods():
-                if not is_terminating(pod.body):
-                    self._containers.refresh(pod)
-            self._scale_all()
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001  nothing else would ever start a process again
+                self._say(f"Could not look after the processes: {type(error).__name__}: {error}")
+                self._stop.wait(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        self._forget_gone()
+        # Hosts first: the router's files name the lists, which must be there by then.
+        self._write_hosts()
+        for pod in self.pods():
+            if not is_terminating(pod.body):
+                self._containers.refresh(pod)
+        self._scale_all()
 
     def _forget_gone(self) -> None:
         gone = [pod for pod in self.pods() if pod.is_gone]

@@ -33,7 +33,7 @@ class ObjectStore:
         self._folder = folder
         self._lock = threading.RLock()
         self._listeners: list[Callable[[Object], None]] = []
-        self._objects = {_key(body): body for body in _read_all(folder)}
+        self._objects = {key_of(body): body for body in _read_all(folder)}
 
     def listen(self, listener: Callable[[Object], None]) -> None:
         """Call this with every object that was written or deleted, after it was."""
@@ -61,7 +61,7 @@ class ObjectStore:
     def apply(self, manifest: Object, *, now: datetime) -> Object:
         """Write an object; what the store itself knows of it stays, and so does its status."""
         with self._lock:
-            before = self._objects.get(_key(manifest))
+            before = self._objects.get(key_of(manifest))
             body = {**manifest, "metadata": {**manifest["metadata"], **_kept(before, now)}}
             if before and "status" in before:
                 body["status"] = before["status"]
@@ -98,11 +98,11 @@ class ObjectStore:
             del self._objects[key]
             self._path(key).unlink(missing_ok=True)
         for child in self.owned(body["metadata"]["uid"]):
-            self.delete(_key(child))
+            self.delete(key_of(child))
         self._tell(body)
 
     def _write(self, body: Object) -> Object:
-        key = _key(body)
+        key = key_of(body)
         self._objects[key] = body
         if key.kind != "Secret":  # what is secret stays in memory
             path = self._path(key)
@@ -130,7 +130,8 @@ def _read_all(folder: Path) -> Iterator[Object]:
             yield json.loads(path.read_bytes())
 
 
-def _key(body: Object) -> Key:
+def key_of(body: Object) -> Key:
+    """Say where an object is."""
     return Key(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"])
 
 

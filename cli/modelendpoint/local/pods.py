@@ -135,8 +135,9 @@ class Pod:
                 log=self.folder / LOG_FILE,
                 pid_file=self.folder / PID_FILE,
             )
-        except OSError as error:
-            self._set_status(ready=False, state={"waiting": {"reason": "StartError", "message": str(error)}})
+        except Exception as error:  # noqa: BLE001  whatever it is, it must be seen and tried again
+            message = f"{type(error).__name__}: {error}"
+            self._set_status(ready=False, state={"waiting": {"reason": "StartError", "message": message}})
             return
         self._set_status(ready=False, state={"running": {}})
         self._look_after(process, _Watch.over(self._container, launch.ports))

@@ -75,6 +75,11 @@ def test_what_is_stalled_is_red_and_what_is_ready_green(snapshot: dict[str, Any]
     assert "\x1b[32mRollingOut" in drawn(snapshot, color=True)
 
 
+def test_no_color_is_heeded(snapshot: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in drawn(snapshot, color=True)
+
+
 def test_events_of_several_endpoints_say_whose_they_are(snapshot: dict[str, Any]) -> None:
     assert "01:50:35  RolloutStarted" in drawn(snapshot)
     snapshot["endpoints"] *= 2

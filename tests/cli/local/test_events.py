@@ -1,0 +1,43 @@
+"""The Events of an instance."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelendpoint.local.events import Event, EventLog
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.plan import EventNote
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROMOTED = EventNote(reason="Promoted", message="Revision 2 serves")
+
+
+def an_endpoint(generation: int = 1) -> ModelEndpoint:
+    metadata = {"name": "churn", "namespace": "default", "uid": "u", "generation": generation}
+    return ModelEndpoint.from_body({"metadata": metadata, "spec": {"model": {"uri": "s3://models/churn.onnx"}}})
+
+
+def test_the_same_note_is_told_once_for_each_generation(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    heard: list[Event] = []
+    log.listen(heard.append)
+    for generation in (1, 1, 2):
+        log.tell(an_endpoint(generation), PROMOTED, now=NOW)
+    assert [event.reason for event in log.last(10)] == ["Promoted", "Promoted"]
+    assert heard == log.last(10)
+    assert len({event.id for event in heard}) == 2
+
+
+def test_events_outlive_the_process_and_are_not_told_again(tmp_path: Path) -> None:
+    EventLog(tmp_path / "events").tell(an_endpoint(), PROMOTED, now=NOW)
+    log = EventLog(tmp_path / "events")
+    log.tell(an_endpoint(), PROMOTED, now=NOW)
+    log.tell(an_endpoint(), EventNote(reason="Aborted", message="by a person", warning=True), now=NOW)
+    assert [(event.reason, event.type) for event in log.last(10)] == [("Promoted", "Normal"), ("Aborted", "Warning")]
+    assert [event.reason for event in log.last(1)] == ["Aborted"]
+
+
+def test_lines_that_can_not_be_read_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    EventLog(path).tell(an_endpoint(), PROMOTED, now=NOW)
+    path.write_text('{"time": "an older version"}\n' + path.read_text() + '{"half of')
+    assert [event.reason for event in EventLog(path).last(10)] == ["Promoted"]
