@@ -72,9 +72,12 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(data: bytes | TinyModel, folder: Path, *, until: str = "Ready", **changes: str) -> Iterator[Server]:
+def started(
+    data: bytes | TinyModel, folder: Path, *, until: str = "Ready", port: int | None = None, **changes: str
+) -> Iterator[Server]:
+    """Run a server until the block ends; the block begins as soon as it is in the state."""
     (folder / "model.onnx").write_bytes(data if isinstance(data, bytes) else data.data)
-    port, management = free_port(), free_port()
+    port, management = port or free_port(), free_port()
     settings = environment(folder, port=str(port), management_port=str(management), **changes)
     process = subprocess.Popen(
         [sys.executable, "-m", "modelendpoint_server"], env=settings, stderr=subprocess.PIPE, text=True
