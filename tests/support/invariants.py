@@ -1,10 +1,13 @@
 """What must be true in every state of the toy world, after every single write and every turn."""
 
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.api.status import ModelEndpointStatus, Phase
+from modelendpoint_operator.api.spec import Rollout
+from modelendpoint_operator.api.status import ModelEndpointStatus, Phase, RolloutStatus
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.planner import make_plan
 from support.world import NAME, Key, World, weights_in
@@ -38,6 +41,8 @@ class Invariants:
                 assert plan == again, "the same input, another plan"
             self._weights_are_allowed(endpoint, plan.status or endpoint.status, self._weights_after(plan))
         self._nothing_in_use_is_taken_away(plan)
+        self._what_is_kept_stays(endpoint, plan)
+        self._no_failing_candidate_goes_on(endpoint, plan.status or endpoint.status)
 
     def _weights_after(self, plan: Plan) -> dict[int, int]:
         configs = [write.manifest for write in plan.applies if Key(*_named(write.manifest)) == ROUTER_CONFIG]
@@ -48,15 +53,37 @@ class Invariants:
     ) -> None:
         in_status = {part.revision for part in (status.stable, status.candidate) if part}
         assert weights.keys() <= in_status, f"{weights} has a revision that status lacks"
-        rejected = {entry.revision for entry in status.rejected}
+        # One that was rejected after its promotion serves until another one has taken over.
+        rejected = {entry.revision for entry in status.rejected} - {status.stable.revision if status.stable else 0}
         assert not weights.keys() & rejected, f"{weights} has a rejected revision of {rejected}"
         if status.candidate and status.rollout:
-            steps = endpoint.spec.rollout.steps if endpoint.spec.rollout.strategy == "Canary" else []
             weight = weights.get(status.candidate.revision, 0)
-            most = {Phase.DEPLOYING: 0, Phase.PROMOTING: 100}.get(status.rollout.phase)
-            if most is None:
-                most = steps[status.rollout.step].weight if status.rollout.step < len(steps) else 100
+            most = most_weight(endpoint.spec.rollout, status.rollout)
             assert weight <= most, f"{weight} % in phase {status.rollout.phase}, step {status.rollout.step}"
+            before = endpoint.status.rollout
+            waits = before and before.held_by and before.phase is not Phase.SHIFTING and status.rollout.held_by
+            if waits and _is_same_spec(endpoint):
+                assert weight <= self._world.written_weights().get(status.candidate.revision, 0), "more while paused"
+
+    def _no_failing_candidate_goes_on(self, endpoint: ModelEndpoint, status: ModelEndpointStatus) -> None:
+        rollout = status.rollout
+        if rollout and any(finding.verdict == "Fail" for finding in rollout.findings):
+            assert rollout.held_by or endpoint.spec.rollout.on_failure == "Pause", "a failed gate has no consequence"
+
+    def _what_is_kept_stays(self, endpoint: ModelEndpoint, plan: Plan) -> None:
+        """The previous revision is not scaled down or deleted before its time."""
+        status, rollout = plan.status or endpoint.status, endpoint.spec.rollout
+        rejected = {entry.revision for entry in status.rejected}
+        if len(status.history) < 2 or not status.stable or endpoint.spec.replicas == 0:
+            return
+        now, last = status.history[0], status.history[1]
+        seconds = rollout.keep_seconds if rollout.strategy == "BlueGreen" else 0
+        is_over = now.promoted_at + timedelta(seconds=seconds) <= self._world.now
+        is_baking = status.rollout is not None and status.rollout.phase is Phase.BAKING
+        if (is_over and not is_baking) or last.revision in rejected or now.revision != status.stable.revision:
+            return
+        name = names.revision_name(NAME, last.revision)
+        assert name not in {gone.ref.name for gone in plan.deletes if gone.ref.kind != "ControllerRevision"}
 
     def _nothing_in_use_is_taken_away(self, plan: Plan) -> None:
         in_use = {revision for weights in self._world.live_weights() for revision in weights}
@@ -99,14 +126,28 @@ class Invariants:
 ROUTER_CONFIG = Key("ConfigMap", f"{NAME}-router")
 
 
+def most_weight(rollout: Rollout, status: RolloutStatus) -> int:
+    """The most that a candidate may have where it is."""
+    if status.phase in (Phase.DEPLOYING, Phase.PROMOTING):
+        return 0 if status.phase is Phase.DEPLOYING else 100
+    checked = rollout.preview is not None or any(gate.path for gate in rollout.gates.http)
+    weights = [step.weight for step in rollout.steps] if rollout.strategy == "Canary" else []
+    weights = [0, *weights] if checked else weights
+    return weights[status.step] if status.step < len(weights) else 100
+
+
+def _is_same_spec(endpoint: ModelEndpoint) -> bool:
+    return endpoint.status.observed_generation == endpoint.generation
+
+
 def _named(manifest: Any) -> tuple[str, str]:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
-def assert_clean(world: World) -> None:
+def assert_clean(world: World, *, kept: Collection[int] = ()) -> None:
     """Check that nothing is left of what is not in use, after things came to rest."""
     status = world.status
-    in_use = [part["revision"] for part in (status.get("stable"), status.get("candidate")) if part]
+    in_use = [part["revision"] for part in (status.get("stable"), status.get("candidate")) if part] + [*kept]
     children = {names.revision_name(NAME, revision) for revision in in_use}
     assert world.kept("Deployment") == children | {f"{NAME}-router"}
     assert world.kept("ConfigMap") == children | {f"{NAME}-router"}

@@ -136,12 +136,20 @@ class World:
         """What the store holds for a version, where it is not ``digest_of`` it."""
         self.answers: dict[str, Measurement] = {}
         """What is measured for a gate, by its name; nothing where nothing is set."""
+        self.asked: list[Check] = []
+        """What was to be measured so far."""
         self.traffic = 0
         """Requests that the routers get in a turn, all together."""
         self.failing: dict[int, float] = {}
         """Share of the requests to a revision that it answers with 500."""
         self.slow: dict[int, int] = {}
         """Milliseconds that a revision takes for an answer, where that is not 5."""
+        self.resync: timedelta | None = None
+        """Time after which the operator looks without having heard of anything; None is never."""
+        self.heard = 0
+        """Times that a watch told of something."""
+        self.deaf_to: int | None = None
+        """The one of them that does not reach the operator."""
         self.watchers: list[Callable[[], None]] = []
         """Called after every write and every turn."""
         self.before_plan: list[Callable[[ModelEndpoint, Plan], None]] = []
@@ -151,6 +159,7 @@ class World:
         self._count = 0
         self._news = True
         self._wake: datetime | None = None
+        self._looked = EPOCH
 
     def copy(self) -> "World":
         """Make another world of the same state, which nobody watches yet."""
@@ -166,7 +175,7 @@ class World:
         changed = {**self.body["spec"], **spec}
         self.body["spec"] = {name: value for name, value in changed.items() if value is not None}
         self.body["metadata"]["generation"] += 1
-        self._news = True
+        self.hear_of_it()
 
     def use_model(self, version: str) -> None:
         """Ask for another version of the model."""
@@ -177,16 +186,16 @@ class World:
         changed = {**self.body["metadata"]["annotations"]}
         changed |= {f"{names.GROUP}/{verb}": value for verb, value in orders.items()}
         self.body["metadata"]["annotations"] = {name: value for name, value in changed.items() if value is not None}
-        self._news = True
+        self.hear_of_it()
 
     def remove(self, kind: str, name: str) -> None:
         """Delete an object by hand."""
         del self.objects[Key(kind, name)]
-        self._news = True
+        self.hear_of_it()
 
     def tamper(self, kind: str, name: str) -> dict[str, Any]:
         """Hand out an object to be changed by hand."""
-        self._news = True
+        self.hear_of_it()
         return self.objects[Key(kind, name)]
 
     def put_foreign(self, kind: str, name: str) -> None:
@@ -194,15 +203,16 @@ class World:
         self.foreign.add(Key(kind, name))
 
     def hear_of_it(self) -> None:
-        """Let a watch tell of what a test did to the world by itself."""
-        self._news = True
+        """Let a watch tell of something, unless this is the one time that it does not get through."""
+        self.heard += 1
+        self._news = self._news or self.heard != self.deaf_to
 
     def fail_pods(self, revision: int) -> None:
         """Let the pods of a revision lose their readiness; they start over."""
         for pod in self.pods_of(revision):
             pod.body["status"]["conditions"] = []
             pod.age, pod.report = 0, None
-        self._news = True
+        self.hear_of_it()
 
     # What the operator sees and does: the Cluster port.
 
@@ -214,6 +224,7 @@ class World:
     def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check] = ()) -> Observation:
         """Read all that there is, and measure what is due."""
         pods = self.pods.values()
+        self.asked += checks
         return reduce_observation(
             self.objects.values(),
             [pod.body for pod in pods],
@@ -251,7 +262,7 @@ class World:
 
     def reconcile(self) -> Plan | None:
         """Take one pass; None when the operator was killed in it."""
-        self._news = False
+        self._news, self._looked = False, self.now
         try:
             plan = self.reconciler.reconcile(NAMESPACE, NAME)
         except Crash:
@@ -273,12 +284,18 @@ class World:
     def _work(self) -> None:
         """Take passes until there is nothing new and no time to look again has come."""
         for _ in range(PASSES_AT_ONCE):
-            if not self._news and (self._wake is None or self._wake > self.now):
+            if not self._news and not self._is_time_to_look():
                 return
             self.reconcile()
             if not self._news:
                 return
         raise AssertionError(f"the operator does not come to rest: {self.events[-3:]}")
+
+    def _is_time_to_look(self) -> bool:
+        times = [self._wake] if self._wake is not None else []
+        if self.resync is not None:
+            times.append(self._looked + self.resync)
+        return bool(times) and min(times) <= self.now
 
     def settle(self, *, turns: int = 40, turn: timedelta = TURN) -> None:
         """Go on until ``turns`` turns have passed."""
@@ -297,7 +314,8 @@ class World:
             if Key("Deployment", pod.owner) not in self.objects:
                 self._end(pod)
             self._go_on(pod)
-        self._news = self._news or before != self._pods_as_watched()
+        if before != self._pods_as_watched():
+            self.hear_of_it()
         for look in self.watchers:
             look()
 
@@ -362,7 +380,7 @@ class World:
 
     def _tell(self) -> None:
         """Let everybody know that something was written."""
-        self._news = True
+        self.hear_of_it()
         for look in self.watchers:
             look()
 
@@ -392,7 +410,7 @@ class World:
         wanted = deployment["spec"]["replicas"] + (1 if old and deployment["spec"]["replicas"] else 0)
         for _ in range(wanted - len(own)):
             self._create_pod(owner, template)
-        surplus = [*old, *(pod for pod in own if pod not in old)]
+        surplus = [*old, *sorted((pod for pod in own if pod not in old), key=lambda pod: pod.is_ready)]
         if len(own) > deployment["spec"]["replicas"] and (len(own) > wanted or all(pod.is_ready for pod in own)):
             for pod in surplus[: len(own) - deployment["spec"]["replicas"]]:
                 self._end(pod)

@@ -80,6 +80,7 @@ from modelendpoint_operator.rollout.weights import (
     digest_is_known,
     has_less_than_its_step,
     is_lost,
+    kept_revisions,
     routable_pods,
     stable_is_there,
     time_to_keep,
@@ -111,7 +112,8 @@ def due_checks(endpoint: ModelEndpoint, *, now: datetime) -> tuple[Check, ...]:
 
 def time_to_wake(course: Course, situation: Situation) -> timedelta | None:
     """Say when time alone will change something."""
-    waits = [time_to_look(course, situation), time_to_keep(course, situation), *_deadlines(course, situation)]
+    kept = time_to_keep(course, situation) if kept_revisions(course, situation) else None
+    waits = [time_to_look(course, situation), kept, *_deadlines(course, situation)]
     future = [wait for wait in waits if wait is not None and wait > timedelta(0)]
     return min(future, default=None)
 
@@ -409,9 +411,10 @@ def _overruled(course: Course, situation: Situation) -> Course:
 def _deploy_again(course: Course, situation: Situation) -> Course:
     """Begin with the pods. A pause lasts, so that nothing moves without the person who is waited for."""
     assert course.rollout is not None
+    findings = course.rollout.findings if course.rollout.held_by is not None else []
     rest = "; the stable revision takes its traffic" if course.stable is not None else ""
     message = f"Revision {course.candidate} has no ready pod any more{rest}"
-    again = remembered(end_period(course), phase=Phase.DEPLOYING, since=situation.now)
+    again = remembered(end_period(course), phase=Phase.DEPLOYING, since=situation.now, findings=findings)
     return again.with_note("CandidateLost", message, warning=True)
 
 

@@ -140,7 +140,7 @@ def _let_go(course: Course, situation: Situation) -> Course:
     phase = Phase.DEPLOYING if deploying else Phase.HOLDING
     since = course.rollout.since if deploying else situation.now
     told = course.with_note("RolloutResumed", f"Revision {course.candidate} goes on")
-    return remembered(told, phase=phase, since=since, held_by=None, message=None)
+    return remembered(end_period(told) if deploying else told, phase=phase, since=since, held_by=None, message=None)
 
 
 def _ignored(course: Course, order: Order, why: str) -> Course:

@@ -45,20 +45,22 @@ def wanted_replicas(course: Course, situation: Situation) -> dict[int, int]:
 
 
 def kept_revisions(course: Course, situation: Situation) -> frozenset[int]:
-    """Name the previous revision while its pods wait for being needed again."""
-    left, previous = time_to_keep(course, situation), previous_revision(course, situation)
-    return frozenset() if left is None or previous is None else frozenset({previous})
+    """Name the previous revision while its pods wait for being needed again: as long as the stable one is watched, and
+    with BlueGreen for a while. Pods that are gone are not started for that."""
+    previous = previous_revision(course, situation)
+    if previous is None or situation.suspended or not situation.seen.workloads().get(previous):
+        return frozenset()
+    return frozenset({previous}) if course.is_baking or time_to_keep(course, situation) else frozenset()
 
 
 def time_to_keep(course: Course, situation: Situation) -> timedelta | None:
-    """Say how long the previous revision's pods stay; None when it has none, or has waited long enough."""
-    previous, rollout = previous_revision(course, situation), situation.endpoint.spec.rollout
+    """Say how long BlueGreen still keeps the previous revision; None when it does not."""
+    rollout = situation.endpoint.spec.rollout
     promoted = next((entry.promoted_at for entry in course.history if entry.revision == course.stable), None)
-    if situation.suspended or promoted is None or not situation.seen.workloads().get(previous or 0, 0):
+    if rollout.strategy is not Strategy.BLUE_GREEN or promoted is None:
         return None
-    kept = rollout.keep_seconds if rollout.strategy is Strategy.BLUE_GREEN else 0
-    left = promoted + timedelta(seconds=max(kept, rollout.bake_seconds)) - situation.now
-    return left if left > timedelta(0) or _is_failing(course) else None
+    left = promoted + timedelta(seconds=rollout.keep_seconds) - situation.now
+    return left if left > timedelta(0) else None
 
 
 def candidate_replicas(course: Course, situation: Situation) -> int:
@@ -133,8 +135,3 @@ def _weight_before(course: Course, situation: Situation) -> int:
 def _written_weight(course: Course, situation: Situation) -> int:
     written = situation.seen.routes.legs if situation.seen.routes else ()
     return next((leg.weight for leg in written if leg.revision == course.candidate), 0)
-
-
-def _is_failing(course: Course) -> bool:
-    """Say that a gate failed while it baked, and a person has to choose between what serves and what served before."""
-    return course.is_baking and course.rollout is not None and course.rollout.held_by is not None
