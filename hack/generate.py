@@ -244,15 +244,16 @@ def _value_at(values: Any, path: str) -> Any:
 
 
 def render_argocd_settings(folder: Path) -> str:
-    """Render the entries of ConfigMap argocd-cm that teach Argo CD the health and the actions of ModelEndpoint."""
+    """Render the entries of ConfigMap argocd-cm that teach Argo CD the health of our kinds and the actions of ModelEndpoint."""
     actions = {
         "discovery.lua": (folder / "actions/discovery.lua").read_text(),
         "definitions": [
             {"name": name, "action.lua": (folder / "actions" / name / "action.lua").read_text()} for name in ACTIONS
         ],
     }
+    health = (folder / "health.lua").read_text()
     settings = {
-        f"resource.customizations.health.{GROUP}_{KIND}": (folder / "health.lua").read_text(),
+        **{f"resource.customizations.health.{GROUP}_{kind.kind}": health for kind in KINDS},
         f"resource.customizations.actions.{GROUP}_{KIND}": to_yaml(actions),
     }
     return "# Written by `make generate` from the Lua files beside it.\n" + to_yaml({"data": settings})

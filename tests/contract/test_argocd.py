@@ -7,11 +7,13 @@ import pytest
 import yaml
 
 from generate import ROOT
+from support.batch_world import BatchWorld
 
 FOLDER = ROOT / "docs/gitops/argocd"
 KEY = "modelendpoint.dev_ModelEndpoint"
 SETTINGS = yaml.safe_load((FOLDER / "argocd-cm.yaml").read_text())["data"]
 HEALTH = SETTINGS[f"resource.customizations.health.{KEY}"]
+BATCH_HEALTH = SETTINGS["resource.customizations.health.modelendpoint.dev_BatchPrediction"]
 ACTIONS = yaml.safe_load(SETTINGS[f"resource.customizations.actions.{KEY}"])
 
 
@@ -62,6 +64,7 @@ AVAILABLE = condition("Available", "True", "Serving")
         (an_endpoint(conditions=[NOT_READY, condition("Stalled", "True", "ModelNotFound")]), "Degraded"),
         (an_endpoint(conditions=[NOT_READY, condition("Reconciling", "True", "Suspended")]), "Suspended"),
         (an_endpoint(conditions=[NOT_READY, AVAILABLE]), "Progressing"),
+        (an_endpoint(conditions=[condition("Ready", "False", "Suspended")]), "Suspended"),
     ],
     ids=[
         "no status at all",
@@ -76,12 +79,40 @@ AVAILABLE = condition("Available", "True", "Serving")
         "model can't be had",
         "zero replicas",
         "not ready for no known cause",
+        "suspended",
     ],
 )
 def test_health(obj: dict[str, Any], health: str) -> None:
     answer = run_lua(HEALTH, obj)
     assert answer["status"] == health
     assert answer["message"]
+
+
+def test_health_of_a_batch_prediction_through_its_life() -> None:
+    world = BatchWorld()
+    world.failing["work"] = {"reason": "ErrorThresholdExceeded", "message": "too many"}
+    seen: list[str] = []
+
+    def look() -> None:
+        health = run_lua(BATCH_HEALTH, world.body())["status"]
+        if not seen or seen[-1] != health:
+            seen.append(health)
+
+    world.apply(suspend=True)
+    look()
+    world.turn()
+    look()
+    world.apply(suspend=False)
+    for _ in range(12):
+        world.turn()
+        look()
+    world.failing.clear()
+    world.annotate("1")
+    for _ in range(12):
+        world.turn()
+        look()
+
+    assert seen == ["Progressing", "Suspended", "Progressing", "Degraded", "Progressing", "Healthy"]
 
 
 def test_health_tells_what_the_condition_tells() -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from modelendpoint_operator.api.batch_status import BatchPredictionStatus, Phase, Progress
+from modelendpoint_operator.batch.plan import BatchPlan
 from modelendpoint_operator.health import HealthServer
 from modelendpoint_operator.plan import EventNote, Plan
 from modelendpoint_operator.telemetry import Telemetry
+from support.batch_world import EPOCH
 
 
 class Patient:
@@ -74,6 +77,21 @@ def test_the_metrics_count_what_passes_do(server: HealthServer, telemetry: Telem
     assert 'modelendpoint_writes_total{verb="status"} 0.0' in text
     assert 'modelendpoint_reconcile_errors_total{kind="TimeoutError"} 1.0' in text
     assert "modelendpoint_leader 1.0" in text
+
+
+def test_the_metrics_count_runs_rows_and_missed_runs(server: HealthServer, telemetry: Telemetry) -> None:
+    progress = Progress(text="", shards=1, rows_in=10, rows_out=7, rows_rejected=3, measured_at=EPOCH)
+    telemetry.count(BatchPlan(ended=Phase.COMPLETE, status=BatchPredictionStatus(progress=progress)))
+    telemetry.count(BatchPlan(ended=Phase.FAILED, status=BatchPredictionStatus(progress=progress)))
+    telemetry.count(BatchPlan(missed_runs=2, status=BatchPredictionStatus()))
+    _, text = get(server, "/metrics")
+
+    assert 'modelendpoint_batch_runs_total{result="complete"} 1.0' in text
+    assert 'modelendpoint_batch_runs_total{result="failed"} 1.0' in text
+    assert 'modelendpoint_batch_rows_total{outcome="predicted"} 7.0' in text
+    assert 'modelendpoint_batch_rows_total{outcome="rejected"} 3.0' in text
+    assert "modelendpoint_batch_missed_runs_total 2.0" in text
+    assert 'modelendpoint_writes_total{verb="status"} 3.0' in text
 
 
 def test_other_paths_are_not_found(server: HealthServer) -> None:

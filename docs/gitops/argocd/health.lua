@@ -1,4 +1,4 @@
--- ModelEndpoint follows kstatus: observedGeneration, Ready, and Reconciling and Stalled only while they are true.
+-- ModelEndpoint and BatchPrediction follow kstatus: observedGeneration, Ready, and Reconciling and Stalled only while they are true.
 local status = obj.status or {}
 if status.observedGeneration ~= obj.metadata.generation then
   return {status = "Progressing", message = "Waiting for the operator to see the latest change"}
@@ -20,5 +20,8 @@ if reconciling ~= nil and reconciling.status == "True" then
 end
 if ready ~= nil and ready.status == "True" then
   return {status = "Healthy", message = ready.message}
+end
+if ready ~= nil and ready.reason == "Suspended" then
+  return {status = "Suspended", message = ready.message}
 end
 return {status = "Progressing", message = ready ~= nil and ready.message or "Waiting for the operator"}
