@@ -26,7 +26,8 @@ def tell(queue: WorkQueue[Key], plural: str, body: dict[str, Any]) -> None:
     found = [handler for handler in registry._watching.get_all_handlers() if plural in str(handler.selector)]
     assert found, plural
     for handler in found:
-        asyncio.run(handler.fn(event={"type": "MODIFIED", "object": body}))  # type: ignore[call-overload, arg-type]
+        call: Any = handler.fn
+        asyncio.run(call(event={"type": "MODIFIED", "object": body}))
 
 
 def taken(queue: WorkQueue[Key]) -> set[Key]:
