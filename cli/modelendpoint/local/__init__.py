@@ -9,6 +9,7 @@ itself is here, and what must read differently because there is one machine and 
     cluster      the operator's port ``Cluster``: objects, pods, routers and reports, observed and written
     objects      the API server: objects as files, who wants to hear of changes
     sources      the YAML files that people write, and the model files beside them
+    watching     which of those have changed
     copies       copies of those, so that a revision keeps its bytes
     state        the state folder: who uses it, and what a crash has left in it
     node         controllers and kubelet: Deployments become pods, headless Services become Envoy's lists of hosts

@@ -20,8 +20,9 @@ from modelendpoint.local.objects import Object, ObjectStore, key_of
 from modelendpoint.local.ports import TrafficPorts
 from modelendpoint.local.relocation import LOOPBACK
 from modelendpoint.local.snapshot import build_snapshot
-from modelendpoint.local.sources import Sources, read_sources, signature
+from modelendpoint.local.sources import Sources, read_sources
 from modelendpoint.local.state import StateFolder
+from modelendpoint.local.watching import FileWatcher
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.checks import CheckRunner
 from modelendpoint_operator.errors import OperatorError
@@ -31,8 +32,6 @@ from modelendpoint_operator.workqueue import WorkQueue
 
 PROBES_AT_ONCE = 8
 EVENTS_SHOWN = 200
-WATCH_SECONDS = 0.2
-"""How often watched files are looked at; a change counts once it is the same at two looks."""
 
 GATE_HOSTS = ("127.0.0.1",)
 """Hosts that gates may ask: a Prometheus or a service of one's own on this machine."""
@@ -82,8 +81,9 @@ class Instance:
             {"snapshot": lambda _: self.snapshot(), "annotate": self._annotate, "down": self._down}
         )
         self._worker = threading.Thread(target=self._work, name="worker", daemon=True)
-        self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self._stopping = threading.Event()
+        watcher = FileWatcher(lambda: self._sources.files, self._apply_again)
+        self._watcher = threading.Thread(target=watcher.run, args=(self._stopping,), name="watcher", daemon=True)
         self._started = False
 
     def start(self, *, watch: bool) -> dict[str, str]:
@@ -154,16 +154,6 @@ class Instance:
             if note not in self._said:
                 self._said.add(note)
                 self._say(f"Different here: {note}")
-
-    def _watch(self) -> None:
-        """Apply the files whenever one has changed, and not while somebody still writes to it."""
-        applied = before = signature(self._sources.files)
-        while not self._stopping.wait(WATCH_SECONDS):
-            now = signature(self._sources.files)
-            if now == before and now != applied:
-                self._apply_again()
-                applied = now = signature(self._sources.files)
-            before = now
 
     def _apply_again(self) -> None:
         try:

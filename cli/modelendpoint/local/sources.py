@@ -75,23 +75,6 @@ def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
     return sources
 
 
-def signature(files: Sequence[Path]) -> tuple[object, ...]:
-    """Say what would be another if a file had changed."""
-    return tuple((path, *_stamp(entry)) for path in files for entry in _entries(path))
-
-
-def _entries(path: Path) -> list[Path]:
-    return [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
-
-
 def _documents(files: Sequence[Path]) -> Iterator[tuple[Document, Path]]:
     for path in files:
         documents, findings = read_documents(path)

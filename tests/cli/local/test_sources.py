@@ -9,7 +9,7 @@ import yaml
 from modelendpoint.errors import CliError
 from modelendpoint.local.copies import Copies
 from modelendpoint.local.relocation import FILES
-from modelendpoint.local.sources import Sources, read_sources, signature
+from modelendpoint.local.sources import Sources, read_sources
 from support.onnx_models import linear_model
 
 MODEL = linear_model([1.0, 2.0])
@@ -129,14 +129,3 @@ def test_configmaps_and_secrets_come_along(folder: Path) -> None:
     sources = read(write(folder, config, an_endpoint("configmap://models/a")))
     assert sources.manifests[0] == {**config, "metadata": {"name": "models", "namespace": "default"}}
     assert sources.endpoints == [("default", "churn")]
-
-
-def test_a_changed_file_has_another_signature(folder: Path) -> None:
-    files = read(write(folder, an_endpoint())).files
-    before = signature(files)
-    assert signature(files) == before
-    (folder / "models" / "v1.onnx").write_bytes(b"other")
-    changed = signature(files)
-    assert changed != before
-    (folder / "models" / "v1.onnx").unlink()
-    assert signature(files) not in (before, changed)
