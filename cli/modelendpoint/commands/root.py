@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from modelendpoint import __version__
 
@@ -103,6 +104,16 @@ class LazyGroup(click.Group):
                 found: Any = pkgutil.resolve_name(section[cmd_name].place)
                 return found if isinstance(found, click.Command) else None
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands from the table: a key pressed in a shell must not wait for imports."""
+        commands = [
+            CompletionItem(name, help=entry.summary)
+            for section in SECTIONS.values()
+            for name, entry in section.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section, from the table and without importing them."""
