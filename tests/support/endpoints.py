@@ -11,13 +11,25 @@ from modelendpoint.load_rig import LoadPlan
 from modelendpoint_operator import names
 from support.cluster import Cluster
 from support.load_run import make_requests
-from support.onnx_models import corrupt, linear_model, some_rows
+from support.onnx_models import TinyModel, corrupt, failing_model, linear_model, slow_model, some_rows
 
 FIRST = linear_model([0.5, -1.5, 2.0], intercept=1.0)
 SECOND = linear_model([-1.0, 0.25, 3.0], intercept=-2.0)
 THIRD = linear_model([2.0, 2.0, -0.5], intercept=0.5)
 MODELS = {"1": FIRST, "2": SECOND, "3": THIRD}
-ROWS = some_rows(50, features=3)
+ROWS = some_rows(100, features=3)
+
+
+def fails_for(percent: int) -> TinyModel:
+    """Build a model that fails for so many of the ``ROWS``; it has the version ``fails-<percent>``."""
+    by_first_feature = sorted(row[0] for row in ROWS)
+    above = by_first_feature[-percent - 1] if percent < len(ROWS) else by_first_feature[0] - 1
+    return failing_model([-1.0, 0.25, 3.0], above=above)
+
+
+TROUBLE = {f"fails-{percent}": fails_for(percent) for percent in (5, 20, 100)}
+TROUBLE["slow"] = slow_model([-1.0, 0.25, 2.0], turns=40_000)
+"""Models that load and then do badly. The slow one takes 100 to 400 ms for a row, by the machine."""
 RESOURCES = {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
 KINDS = "deployment,service,configmap,controllerrevision,pod"
 
@@ -33,7 +45,7 @@ class Endpoint:
 
     def create_models(self) -> "Endpoint":
         """Create the ConfigMap with the models: one key for each version, and a corrupt one."""
-        files = {f"{version}.onnx": model.data for version, model in MODELS.items()}
+        files = {f"{version}.onnx": model.data for version, model in (MODELS | TROUBLE).items()}
         files["corrupt.onnx"] = corrupt(FIRST)
         data = {key: base64.b64encode(content).decode() for key, content in files.items()}
         manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "models"}, "binaryData": data}
@@ -107,12 +119,14 @@ class Endpoint:
         """Names of its Deployments."""
         return {child["metadata"]["name"] for child in self.children() if child["kind"] == "Deployment"}
 
-    def load_plan(self, *, rate: float = 50, count: int | None = None, seconds: float = 300) -> LoadPlan:
+    def load_plan(
+        self, *, rate: float = 50, count: int | None = None, seconds: float = 300, url: str | None = None
+    ) -> LoadPlan:
         """Plan a load whose every answer is compared with what its model computes."""
         return LoadPlan(
-            url=f"http://{self.name}.{self.namespace}.svc",
+            url=url or f"http://{self.name}.{self.namespace}.svc",
             requests=make_requests(ROWS),
-            oracle={model.sha256: model.expected(ROWS) for model in MODELS.values()},
+            oracle={model.sha256: model.expected(ROWS) for model in (MODELS | TROUBLE).values()},
             rate=rate,
             count=count,
             duration_seconds=seconds,

@@ -102,6 +102,35 @@ def slow_model(coefficients: Sequence[float], *, turns: int) -> TinyModel:
     )
 
 
+def failing_model(coefficients: Sequence[float], *, above: float) -> TinyModel:
+    """Build ``linear_model(coefficients)`` that fails while it runs for rows whose first feature is above a number.
+
+    It looks for such rows far behind the end of a table of one zero. What it computes for the others is right.
+    """
+    weights = np.asarray(coefficients, dtype=np.float32).reshape(-1, 1)
+    nodes = [
+        helper.make_node("MatMul", [INPUT, "weights"], ["product"]),
+        helper.make_node("Gather", [INPUT, "first"], ["first_feature"], axis=1),
+        helper.make_node("Greater", ["first_feature", "limit"], ["is_above"]),
+        helper.make_node("Cast", ["is_above"], ["as_number"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["as_number", "far_behind"], ["place"]),
+        helper.make_node("Gather", ["table", "place"], ["zero"], axis=0),
+        helper.make_node("Add", ["product", "zero"], [OUTPUT]),
+    ]
+    constants = [
+        numpy_helper.from_array(weights, "weights"),
+        numpy_helper.from_array(np.asarray([0], dtype=np.int64), "first"),
+        numpy_helper.from_array(np.asarray(above, dtype=np.float32), "limit"),
+        numpy_helper.from_array(np.asarray(1_000_000, dtype=np.int64), "far_behind"),
+        numpy_helper.from_array(np.zeros(1, dtype=np.float32), "table"),
+    ]
+    return TinyModel(
+        data=_model_bytes(nodes, constants, features=len(weights)),
+        features=len(weights),
+        compute=lambda rows: rows @ weights,
+    )
+
+
 def corrupt(model: TinyModel) -> bytes:
     """Flip bits in the middle third of the bytes, so that neither parser nor digest can overlook it."""
     third = len(model.data) // 3
