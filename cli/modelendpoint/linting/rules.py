@@ -37,6 +37,11 @@ def find_broken(value: Any, schema: Schema, broken: Sequence[Place], place: Plac
             yield from find_broken(item, schema.get("items", {}), broken, (*place, index))
 
 
+def _needs_the_old(rule: str) -> bool:
+    """Tell whether a rule is about a change; the API server leaves it out, too, when there is no object yet."""
+    return "oldSelf" in rule
+
+
 def _holds(rule: str, value: Any) -> bool:
     return bool(_program(rule).evaluate({"self": value}))
 

@@ -71,6 +71,10 @@ def test_a_number_without_a_fraction_is_compared_with_one_that_has_one() -> None
     assert len(list(find_broken({"min": 2, "max": 1.5}, schema, broken=[]))) == 1
 
 
+def test_a_rule_about_a_change_is_left_out() -> None:
+    assert holds("has(self.a) == has(oldSelf.a) && false", {"a": 1})
+
+
 SAMPLES: dict[str, Any] = {
     "metadata": {"name": "churn"},
     "spec": {
