@@ -91,7 +91,7 @@ class KubernetesBatches:
             namespace=batch.namespace,
             name=batch.name,
             uid=batch.uid,
-            generation=batch.generation,
+            version=batch.status.attempt,
         )
         for note in plan.events:
             self._events.write(subject, note, now=now)

@@ -107,7 +107,7 @@ class KubernetesCluster:
             namespace=endpoint.namespace,
             name=endpoint.name,
             uid=endpoint.uid,
-            generation=endpoint.generation,
+            version=endpoint.generation,
         )
         for note in plan.events:
             self._events.write(regarding, note, now=now)

@@ -17,7 +17,8 @@ class Regarding:
     namespace: str
     name: str
     uid: str
-    generation: int
+    version: int
+    """The same note about another version of it is another Event: of an endpoint its generation, of a run its attempt."""
 
 
 class EventWriter:
@@ -29,7 +30,7 @@ class EventWriter:
 
     def write(self, subject: Regarding, note: EventNote, *, now: datetime) -> None:
         """Write an Event. The same note again is the same Event: after a crash nothing is told twice."""
-        told = "/".join([subject.uid, str(subject.generation), note.reason, note.message])
+        told = "/".join([subject.uid, str(subject.version), note.reason, note.message])
         event = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
