@@ -88,11 +88,9 @@ class Download:
 
     def _fetch(self, file: RemoteFile, folder: Path) -> str:
         """Write one file and return its sha256; go on where a broken transfer stopped."""
-        target = folder / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
         self._check_space(folder, file.size or 0)
         digest, written, tries = hashlib.sha256(), 0, 0
-        with open(target, "xb") as out:
+        with _new_file(folder / file.path, self._shown) as out:
             while True:
                 before = written
                 try:
@@ -191,6 +189,14 @@ def _remove_abandoned(model_dir: Path, own: Path, *, older_than: float) -> None:
         with contextlib.suppress(OSError):
             if now - folder.stat().st_mtime > older_than:
                 shutil.rmtree(folder)
+
+
+def _new_file(path: Path, shown: str) -> io.BufferedWriter:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "xb")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ModelInvalid(f"{shown} has two files named {path.name}, or a file where it has a folder.") from error
 
 
 def _write(out: io.BufferedWriter, piece: bytes, shown: str) -> None:

@@ -1,9 +1,10 @@
 """Models in the Hugging Face hub: ``hf://org/repo[@revision]/path``, a file or a folder."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from modelendpoint_server.artifact import web
 from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, Source, not_found, unavailable
@@ -58,10 +59,10 @@ class HubSource(Source):
         with web.request(url, shown=self._shown, headers=self._headers, access=self._access) as answer:
             text = answer.read(_MOST_LISTING_BYTES)
         try:
-            entries = json.loads(text)
+            entries = orjson.loads(text)
         except ValueError as error:
             raise unavailable(self._shown, "its answer is no JSON") from error
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
             raise unavailable(self._shown, "its answer is no listing")
         return entries
 
@@ -75,3 +76,15 @@ class HubSource(Source):
             version=entry.get("oid"),
             sha256=large.get("oid"),  # type: ignore[union-attr]
         )
+
+
+def _is_entry(entry: Any) -> bool:
+    """Tell whether it has what is read of it; a mirror may send anything."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        return False
+    large = entry.get("lfs") or {}
+    sizes, texts = (
+        (entry.get("size", 0),),
+        (entry.get("oid", ""), large.get("oid", "") if isinstance(large, dict) else 0),
+    )
+    return all(type(size) is int and size >= 0 for size in sizes) and all(isinstance(text, str) for text in texts)

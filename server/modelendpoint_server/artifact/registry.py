@@ -10,6 +10,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from modelendpoint_server.artifact import web
 from modelendpoint_server.artifact.source import Access, RangeRefused, RemoteFile, Source, forbidden, unavailable
 from modelendpoint_server.artifact.uri import ModelUri
@@ -22,6 +24,7 @@ _MANIFESTS = (
 _TITLE, _UNPACK = "org.opencontainers.image.title", "io.deis.oras.content.unpack"
 _FILE_PATH = "org.cncf.model.filepath"
 _REFERENCE = re.compile(r"(?P<repository>[a-z0-9._/-]+)(:(?P<tag>[\w.-]+))?(@(?P<digest>sha256:[0-9a-f]{64}))?")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _MOST_MANIFEST_BYTES = 4 * 2**20
 
@@ -62,24 +65,23 @@ class RegistrySource(Source):
             raise RangeRefused
         yield from web.read_pieces(answer, shown=self._shown)
 
-    def _file(self, layer: Mapping[str, Any], index: int) -> RemoteFile:
-        annotations = layer.get("annotations") or {}
+    def _file(self, layer: Any, index: int) -> RemoteFile:
+        layer = layer if isinstance(layer, dict) else {}
+        annotations, size = layer.get("annotations") or {}, layer.get("size")
         kind, digest = str(layer.get("mediaType", "")), str(layer.get("digest", ""))
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-            raise ModelInvalid(f"{self._shown} has a layer without sha256 digest. Push it anew.")
+        if not _DIGEST.fullmatch(digest) or not isinstance(annotations, dict) or type(size) is not int or size < 0:
+            raise ModelInvalid(f"{self._shown} has a layer without sha256 digest or size. Push it anew.")
         name = _file_name(annotations, kind)
         if name is None:
             # The number keeps two packed layers apart; the name is gone once they are unpacked.
             name = f"layer-{index}.tar"
-        return RemoteFile(
-            name, layer.get("size"), f"/v2/{self._repository}/blobs/{digest}", sha256=digest.removeprefix("sha256:")
-        )
+        return RemoteFile(name, size, f"/v2/{self._repository}/blobs/{digest}", sha256=digest.removeprefix("sha256:"))
 
     def _manifest(self, reference: str) -> dict[str, Any]:
         with self._get(f"/v2/{self._repository}/manifests/{reference}", {"Accept": _MANIFESTS}) as answer:
             text = answer.read(_MOST_MANIFEST_BYTES)
         try:
-            manifest = json.loads(text)
+            manifest = orjson.loads(text)
         except ValueError as error:
             raise unavailable(self._shown, "its answer is no JSON") from error
         if not isinstance(manifest, dict):
@@ -129,9 +131,10 @@ def _file_name(annotations: Mapping[str, Any], kind: str) -> str | None:
 
 
 def _first(manifests: Any) -> Mapping[str, Any]:
-    if isinstance(manifests, list) and manifests and isinstance(manifests[0], dict):
-        return manifests[0]
-    raise ModelInvalid("The artifact's index is empty. Push it anew.")
+    first = manifests[0] if isinstance(manifests, list) and manifests else None
+    if isinstance(first, dict) and _DIGEST.fullmatch(str(first.get("digest"))):
+        return first
+    raise ModelInvalid("The artifact's index names no manifest. Push it anew.")
 
 
 def _login(credentials: Mapping[str, str], host: str) -> str:

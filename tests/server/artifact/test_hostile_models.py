@@ -7,12 +7,16 @@ import contextlib
 import io
 import os
 import random
+import resource
+import shutil
+import signal
 import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -172,6 +176,108 @@ def test_references_in_subgraphs_are_found(tmp_path: Path) -> None:
         fetch(path, tmp_path)
 
 
+def external(name: str = "w") -> Any:
+    """A tensor whose values are said to be in /etc/passwd."""
+    from onnx import TensorProto
+
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return tensor
+
+
+def hide_in_constant(model: Any) -> None:
+    from onnx import helper
+
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=external()))
+
+
+def hide_in_list_of_tensors(model: Any) -> None:
+    from onnx import AttributeProto
+
+    node = model.graph.node.add(op_type="Custom", output=["c"])
+    node.attribute.add(name="many", type=AttributeProto.TENSORS).tensors.append(external())
+
+
+def hide_in_sparse_values(model: Any) -> None:
+    model.graph.sparse_initializer.add().values.CopyFrom(external())
+
+
+def hide_in_sparse_indices(model: Any) -> None:
+    model.graph.sparse_initializer.add().indices.CopyFrom(external())
+
+
+def hide_in_sparse_attribute(model: Any) -> None:
+    from onnx import AttributeProto
+
+    node = model.graph.node.add(op_type="Constant", output=["c"])
+    node.attribute.add(name="sparse_value", type=AttributeProto.SPARSE_TENSOR).sparse_tensor.values.CopyFrom(external())
+
+
+def hide_in_function(model: Any) -> None:
+    from onnx import helper
+
+    function = model.functions.add(name="f", domain="local")
+    function.node.append(helper.make_node("Constant", [], ["c"], value=external()))
+
+
+def hide_in_function_default(model: Any) -> None:
+    from onnx import AttributeProto
+
+    attribute = model.functions.add(name="f", domain="local").attribute_proto.add(name="a", type=AttributeProto.TENSOR)
+    attribute.t.CopyFrom(external())
+
+
+def hide_in_training(model: Any) -> None:
+    model.training_info.add().initialization.initializer.append(external())
+
+
+def hide_in_training_algorithm(model: Any) -> None:
+    model.training_info.add().algorithm.initializer.append(external())
+
+
+def hide_in_list_of_graphs(model: Any) -> None:
+    from onnx import AttributeProto
+
+    attribute = model.graph.node.add(op_type="Custom").attribute.add(name="g", type=AttributeProto.GRAPHS)
+    attribute.graphs.add(name="inner").initializer.append(external())
+
+
+def hide_behind_a_second_location(model: Any) -> None:
+    tensor = external()
+    tensor.external_data.insert(0, type(tensor.external_data[0])(key="location", value="model.onnx"))
+    model.graph.initializer.append(tensor)
+
+
+def hide_without_saying_external(model: Any) -> None:
+    tensor = external()
+    tensor.data_location = 0
+    model.graph.initializer.append(tensor)
+
+
+HIDING_PLACES = [value for name, value in globals().copy().items() if name.startswith("hide_")]
+
+
+@pytest.mark.parametrize("hide", HIDING_PLACES)
+def test_a_reference_is_found_wherever_it_hides(tmp_path: Path, hide: Callable[[Any], None]) -> None:
+    from onnx import load_model_from_string
+
+    model = load_model_from_string(LINEAR.data)
+    hide(model)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(errors.ModelUnsafe, match="leads out of its folder"):
+        fetch(path, tmp_path)
+
+
+def test_a_field_that_comes_twice_hides_nothing(tmp_path: Path) -> None:
+    """A reader merges two graphs of one model into one; both are looked at."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(LINEAR.data + model_zoo.with_external_data("/etc/passwd"))
+    with pytest.raises(errors.ModelUnsafe):
+        fetch(path, tmp_path)
+
+
 # ── archives ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -304,6 +410,73 @@ def test_a_model_over_the_limit_is_too_large(tmp_path: Path) -> None:
     path.write_bytes(LINEAR.data)
     with pytest.raises(errors.ModelTooLarge):
         fetch(path, tmp_path, max_bytes=100)
+
+
+def test_a_model_that_does_not_fit_on_the_disk_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(LINEAR.data)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 90, 10))
+    with pytest.raises(errors.ModelTooLarge, match="has room for 10"):
+        fetch(path, tmp_path)
+
+
+def test_a_disk_that_is_full_in_mid_download_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(LINEAR.data * 200)
+    with limited_files(len(LINEAR.data) * 100), pytest.raises(errors.ModelTooLarge, match="can't be written to disk"):
+        fetch(path, tmp_path)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+@contextlib.contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size: writing more is an error, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        pytest.param(lambda data: zip_of({"inner.zip": zip_of({"model.onnx": data})}), id="an archive in an archive"),
+        pytest.param(lambda data: zip_of({"notes.txt": b"x", "other.txt": b"y"}), id="an archive without a model"),
+        pytest.param(lambda data: zip_of({}), id="an empty archive"),
+        pytest.param(lambda data: zip_of({"model.onnx": data})[:-30], id="a cut archive"),
+        pytest.param(lambda data: zip_of({"a/../model.onnx": data}), id="an archive with a way around"),
+        pytest.param(
+            lambda data: zip_of({"model.onnx/": b"", "model.onnx": data, "MODEL.onnx ": data}), id="odd names"
+        ),
+    ],
+)
+def test_an_odd_archive_is_refused_with_a_reason(tmp_path: Path, nested: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "model.zip").write_bytes(nested(LINEAR.data))
+    with pytest.raises((errors.ModelInvalid, errors.ModelUnsafe)) as caught:
+        fetch(tmp_path / "model.zip", tmp_path)
+    assert str(caught.value).endswith(".")
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as zipped:
+        for name, data in files.items():
+            zipped.writestr(name, data)
+    return out.getvalue()
+
+
+def test_a_zip_that_lies_about_its_sizes_is_invalid(tmp_path: Path) -> None:
+    data = bytearray(zip_of({"model.onnx": LINEAR.data}))
+    # The directory at the end says how long the file is.
+    at = data.rindex(b"PK\x01\x02") + 24
+    data[at : at + 4] = (5).to_bytes(4, "little")
+    (tmp_path / "model.zip").write_bytes(data)
+    with pytest.raises(errors.ModelInvalid):
+        fetch(tmp_path / "model.zip", tmp_path)
 
 
 def test_a_folder_with_two_models_needs_a_name(tmp_path: Path) -> None:

@@ -205,6 +205,26 @@ def test_what_the_hub_does_not_have_is_not_found(tmp_path: Path) -> None:
                 fetch(uri, tmp_path, {"HF_TOKEN": "token", "HF_ENDPOINT": web.url("")})
 
 
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"no JSON",
+        b"[" * 100_000,
+        b"{}",
+        b"[1]",
+        b"[{}]",
+        b'[{"path": 1}]',
+        b'[{"path": "onnx/model.onnx", "type": "file", "size": "x"}]',
+        b'[{"path": "onnx/model.onnx", "type": "file", "size": -1}]',
+        b'[{"path": "onnx/model.onnx", "type": "file", "lfs": "x"}]',
+        b'[{"path": "onnx/model.onnx", "type": "file", "lfs": {"oid": 1}}]',
+    ],
+)
+def test_a_mirror_of_the_hub_may_send_anything(tmp_path: Path, listing: bytes) -> None:
+    with faulty_web(lambda request: request.answer(listing)) as web, pytest.raises(errors.StoreUnavailable):
+        fetch("hf://org/repo@v1/onnx/model.onnx", tmp_path, {"HF_ENDPOINT": web.url("")})
+
+
 def test_the_hub_wants_a_token(tmp_path: Path) -> None:
     with faulty_web(hub) as web, pytest.raises(errors.ModelForbidden):
         fetch("hf://org/repo@v1/onnx", tmp_path, {"HF_ENDPOINT": web.url("")})

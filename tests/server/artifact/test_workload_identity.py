@@ -186,7 +186,12 @@ def test_google_metadata_server(cloud: Cloud, tmp_path: Path, monkeypatch: pytes
     [
         ("https://account.blob.core.windows.net/c/m.onnx", {}, "", WebSource),
         ("https://account.blob.core.windows.net/c/m.onnx", {}, "models", ObjectStoreSource),
-        ("https://account.blob.core.windows.net/c/m.onnx", {"AZURE_STORAGE_ACCOUNT_KEY": "YQ=="}, "", ObjectStoreSource),
+        (
+            "https://account.blob.core.windows.net/c/m.onnx",
+            {"AZURE_STORAGE_ACCOUNT_KEY": "YQ=="},
+            "",
+            ObjectStoreSource,
+        ),
         ("https://account.blob.core.windows.net/c/m.onnx?sig=a", {}, "models", WebSource),
         ("https://account.blob.core.windows.net.example/c/m.onnx", {}, "models", WebSource),
         ("https://models.example/m.onnx", {"AZURE_STORAGE_ACCOUNT_KEY": "YQ=="}, "models", WebSource),
