@@ -132,6 +132,7 @@ def mep() -> None:
     """Run ONNX models as endpoints: on this machine, and the same YAML on Kubernetes.
 
     \b
-      mep demo wine && cd wine
-      mep serve v1.onnx
+      mep demo && cd wine
+      mep serve models/v1.onnx
+      mep local up endpoint.yaml --watch
     """
