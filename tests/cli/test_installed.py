@@ -64,6 +64,17 @@ def test_two_commands_lead_to_a_prediction(installed: Installed) -> None:
     assert result["seconds"] < 30
 
 
+def test_an_update_goes_by_canary_and_a_bad_one_is_rejected_on_one_machine(installed: Installed) -> None:
+    script = shutil.copy(Path(__file__).with_name("local") / "first_canary.py", installed.folder)
+    done = installed.run("python", script, "canary")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["revisions"], result["wrong"], result["code"]) == (["1", "2", "2"], 0, 0)
+    assert result["counted"]["1"] > result["counted"]["2"] > 0
+    assert sum(result["counted"].values()) > 500
+    assert result["left"] == ["endpoint.yaml", "models", "rows.csv", "rows.json"]
+
+
 def test_models_and_yaml_are_looked_at_without_a_network(installed: Installed) -> None:
     assert installed.run("mep", "demo", "wine").returncode == 0
     inspected = installed.run("mep", "inspect", "wine/models/v2.onnx", "-o", "json")

@@ -13,7 +13,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 REQUESTS = 500
 ROWS = Path("rows.csv")
@@ -63,7 +63,7 @@ class Endpoint:
         self._mep, self._folder = mep, folder
         self.code: int | None = None
 
-    def __enter__(self) -> "Endpoint":
+    def __enter__(self) -> Self:
         words = [self._mep, "local", "up", "endpoint.yaml", "--watch", "-o", "json"]
         self._process = subprocess.Popen(words, cwd=self._folder, stdout=subprocess.DEVNULL)
         return self
