@@ -91,9 +91,9 @@ def _settle(
     assert schedule is not None
     name = names.scheduled_run_name(batch.name, minute_of(due.latest))
     active = tuple(run for run in seen.runs if not run.has_ended and run.name != name)
+    agenda = _miss_earlier(Agenda(status=status), due, batch, seen)
     if any(run.name == name for run in seen.runs):  # it was created, and the operator died before it wrote that down
-        return Agenda(status=status.model_copy(update={"last_run": name}))
-    agenda = _miss_earlier(Agenda(status=status), due, batch)
+        return replace(agenda, status=agenda.status.model_copy(update={"last_run": name}))
     limit = schedule.starting_deadline_seconds
     if batch.spec.suspend:
         return _miss(agenda, due.latest, "Suspended")
@@ -127,15 +127,18 @@ def _uris(batch: BatchPrediction, schedule: Schedule, time: datetime, name: str)
     }
 
 
-def _miss_earlier(agenda: Agenda, due: Due, batch: BatchPrediction) -> Agenda:
-    """Count the due times before the latest one: nobody was there to start their runs."""
-    if not due.earlier:
+def _miss_earlier(agenda: Agenda, due: Due, batch: BatchPrediction, seen: BatchObservation) -> Agenda:
+    """Count the due times before the latest one: nobody was there to start their runs, or to write down that he did."""
+    before = batch.status.schedule.last_schedule_time if batch.status.schedule else None
+    started = [run for run in seen.runs if run.scheduled_at < due.latest and (not before or run.scheduled_at > before)]
+    count = due.earlier - len(started)
+    if count <= 0:
         return agenda
-    status = agenda.status.model_copy(update={"missed_runs": agenda.status.missed_runs + due.earlier})
-    message = f"{due.earlier} runs before the one of {_text(due.latest)} were missed: the operator was not at work"
+    status = agenda.status.model_copy(update={"missed_runs": agenda.status.missed_runs + count})
+    message = f"{count} runs before the one of {_text(due.latest)} were missed: the operator was not at work"
     note = EventNote(reason="RunsMissed", message=message, warning=True)
     notes = () if batch.spec.suspend else (note,)
-    return replace(agenda, status=status, notes=(*agenda.notes, *notes), missed=agenda.missed + due.earlier)
+    return replace(agenda, status=status, notes=(*agenda.notes, *notes), missed=agenda.missed + count)
 
 
 def _miss(agenda: Agenda, time: datetime, reason: str, message: str | None = None) -> Agenda:

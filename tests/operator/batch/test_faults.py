@@ -1,10 +1,11 @@
 """Whatever happens to a run, in whatever order: it ends, each shard is committed once, and status tells the truth."""
 
 import random
+from datetime import datetime, timedelta
 
 import pytest
 
-from support.batch_world import BatchWorld
+from support.batch_world import EPOCH, BatchWorld, a_schedule
 from support.kstatus import kstatus
 
 
@@ -92,3 +93,34 @@ def test_a_run_ends_whole_after_any_faults(seed: int) -> None:
     assert (progress["rowsIn"], progress["rowsOut"], progress["rowsRejected"]) == (90, 87, 3), faults.done
     assert world.status()["manifest"] == f"s3://reports/{run}/_MANIFEST.json"
     assert world.told().count("Complete") == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("policy", ["Allow", "Forbid"])
+def test_every_time_of_a_schedule_is_started_once_or_counted_as_missed(seed: int, policy: str) -> None:
+    world, chance = BatchWorld(), random.Random(seed)
+    limits = {"successfulRunsHistoryLimit": 100, "failedRunsHistoryLimit": 100}
+    world.apply(**a_schedule("*/2 * * * *", concurrencyPolicy=policy, **limits))
+    world.turn()
+    for _ in range(40):
+        fault = chance.choice(["none", "crash", "deaf", "down", "outage"])
+        if fault == "crash":
+            world.api.crash_at = world.api.writes + chance.randrange(4)
+        world.deaf = fault == "deaf"
+        if fault == "down":
+            world.api.down = True
+            world.turn(chance.randrange(1, 30))
+            world.api.down = False
+        if fault == "outage":
+            world.move_to(world.now + timedelta(seconds=chance.randrange(600)))
+        world.turn(chance.randrange(1, 30))
+    world.deaf = False
+    world.turn(61)
+
+    last = world.status()["schedule"]["lastScheduleTime"]
+    due = int((datetime.fromisoformat(last) - EPOCH).total_seconds()) // 120
+    started = [name for name in world.kept("BatchPrediction") if name != "weekly"]
+    assert len(started) + world.status()["schedule"]["missedRuns"] == due
+    assert world.now - datetime.fromisoformat(last) <= timedelta(seconds=121)
+    for name in started:
+        assert world.status(name)["phase"] in ("Complete", "Planning", "Working", "Pending")
