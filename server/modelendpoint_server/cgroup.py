@@ -9,7 +9,8 @@ ROOT = Path("/sys/fs/cgroup")
 
 def usable_cores(root: Path = ROOT) -> int:
     """Count the cores that this process may use: its CPU quota, rounded up, within the cores it may run on."""
-    allowed = len(os.sched_getaffinity(0))
+    # macOS, where `mep` runs the server on a laptop, knows no such thing.
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(root)
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 

@@ -1,5 +1,6 @@
 """Cores and memory as the control groups say, and the places and bodies that follow from them."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_cores_are_the_quota_rounded_up(tmp_path: Path, files: dict[str, str], c
 @pytest.mark.parametrize("files", [{}, {"cpu.max": "max 100000"}, {"cpu__cpu.cfs_quota_us": "-1"}])
 def test_without_a_quota_all_cores_count(tmp_path: Path, files: dict[str, str]) -> None:
     assert usable_cores(group(tmp_path, **files)) >= 1
+
+
+def test_where_the_system_tells_no_cores_of_a_process_those_of_the_machine_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_cores(tmp_path / "none") == 6
 
 
 def test_memory_is_the_limit_or_the_machines(tmp_path: Path) -> None:
