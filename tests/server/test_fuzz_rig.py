@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from support import fuzz
-from support.fuzz import Case, Finding, Reply, Target, check, served_models
+from support.fuzz import Finding, Reply, Target, check
+from support.fuzz_cases import NAME, Case, served_models
 
 JSON = (("Content-Type", "application/json"),)
 CSV = (("Content-Type", "text/csv"),)
 RAW = (("Content-Type", "application/octet-stream"),)
-V2 = f"/v2/models/{fuzz.NAME}/infer".encode()
+V2 = f"/v2/models/{NAME}/infer".encode()
 
 
 def tensor(data: object, shape: object, *, datatype: str = "FP32", name: str = "x") -> bytes:

@@ -12,9 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from modelendpoint_server.errors import ModelForbidden
-from modelendpoint_server.settings import REFUSED_NETWORKS, Networks
-
-__all__ = ["REFUSED_NETWORKS", "AddressRefused", "Networks", "check_endpoint", "connect", "refused_address"]
+from modelendpoint_server.settings import Networks
 
 _EMBEDDED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 """IPv6 networks whose last four bytes are an IPv4 address; two more are known to ``ipaddress``."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from modelendpoint_server.artifact.addresses import REFUSED_NETWORKS, Networks
 from modelendpoint_server.errors import ModelForbidden, ModelNotFound, StoreUnavailable
+from modelendpoint_server.settings import REFUSED_NETWORKS, Networks
 
 
 @dataclasses.dataclass(frozen=True)

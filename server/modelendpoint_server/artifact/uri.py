@@ -43,6 +43,8 @@ def parse_uri(text: str) -> ModelUri:
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES:
         raise InvalidUri(f"The model's URI starts with {scheme or 'nothing'}://; use one of {', '.join(SCHEMES)}.")
+    if "://" not in text or not text.isprintable():
+        raise InvalidUri("The model's URI is none, or has characters that can't be seen. Correct model.uri.")
     # Only the web has queries; in a key or a file name "?" and "#" are characters like any other.
     web = scheme in ("http", "https")
     if web and "@" in parts.netloc:

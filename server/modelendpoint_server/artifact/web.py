@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelendpoint_server.artifact.addresses import AddressRefused, Networks, connect, refused_address
+from modelendpoint_server.artifact.addresses import AddressRefused, connect, refused_address
 from modelendpoint_server.artifact.source import (
     Access,
     RangeRefused,
@@ -21,6 +21,7 @@ from modelendpoint_server.artifact.source import (
 )
 from modelendpoint_server.artifact.uri import ModelUri
 from modelendpoint_server.errors import ModelError
+from modelendpoint_server.settings import Networks
 
 _PIECE = 1024 * 1024
 _SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")

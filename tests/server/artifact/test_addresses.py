@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 
 from modelendpoint_server import errors
-from modelendpoint_server.artifact import addresses
 from modelendpoint_server.artifact.bounds import Bounds
 from modelendpoint_server.artifact.download import Artifact
 from modelendpoint_server.artifact.fetch import fetch_bytes, fetch_model
 from modelendpoint_server.artifact.source import Access
-from modelendpoint_server.settings import REFUSED_NETWORKS, Settings
+from modelendpoint_server.settings import REFUSED_NETWORKS, Networks, Settings
 from support.faulty_web import Request, faulty_web
 from support.onnx_models import linear_model
 
 LINEAR = linear_model([1.0, 2.0])
-Networks = addresses.Networks
 
 
 def access(folder: Path, credentials: Mapping[str, str], refused: Networks) -> Access:

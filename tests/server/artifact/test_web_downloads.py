@@ -243,6 +243,8 @@ def test_other_bytes_than_the_hub_lists_are_refused(tmp_path: Path) -> None:
     [
         ("model.onnx", "starts with nothing"),
         ("ftp://host/model.onnx", "starts with ftp"),
+        ("hf:@/org/repo@v1/a/b.onnx", "characters that can't be seen"),
+        ("s3:\n//bucket/model.onnx", "characters that can't be seen"),
         ("s3://", "nothing behind s3"),
         ("s3://bucket", "has no path"),
         ("s3://bucket/a/../b", "in its path"),
