@@ -96,6 +96,6 @@ def shares(traffic: TimedTraffic) -> tuple[Floats, Floats, Floats]:
     """Name the shares of answers per bucket, without buckets that hold next to nothing."""
     places = (traffic.candidate, traffic.stable, traffic.burst or traffic.stable)
     both = sum((place(traffic.edges) for place in places), np.zeros(len(traffic.edges)))
-    kept = np.concatenate([[True], np.diff(both)[:-1] > 1e-7, [True]])
+    kept = np.concatenate([[True], np.diff(both)[:-1] > 1e-4, [True]])
     edges = traffic.edges[kept]
     return np.diff(traffic.candidate(edges)), np.diff(traffic.stable(edges)), edges

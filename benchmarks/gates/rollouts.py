@@ -1,5 +1,6 @@
 """Rollouts on made-up traffic: what the router counts every second, and what the gates make of it."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -55,9 +56,12 @@ class Results:
         return float((self.outcome == outcome).mean())
 
 
-def every_second(traffic: Traffic, weight: float, runs: int, rng: np.random.Generator) -> Iterator[tuple[Floats, ...]]:
-    """Draw failed and all requests of the candidate, then of the stable revision, second by second."""
-    to_candidate, to_stable = traffic.requests_per_second * weight, traffic.requests_per_second * (1 - weight)
+def counted(
+    traffic: Traffic, weight: float, runs: int, rng: np.random.Generator, *, seconds: int = 1
+) -> Iterator[tuple[Floats, ...]]:
+    """Draw failed and all requests of the candidate, then of the stable revision, look by look."""
+    requests = seconds * traffic.requests_per_second
+    to_candidate, to_stable = requests * weight, requests * (1 - weight)
     rates = [
         to_candidate * traffic.candidate_fails,
         to_candidate * (1 - traffic.candidate_fails),
@@ -89,13 +93,16 @@ def roll_out(traffic: Traffic, policy: Policy, *, runs: int, seed: int) -> Resul
     for weight, hold in policy.steps:
         counts = [np.zeros(runs) for _ in range(4)]
         in_step = outcome == RUNNING
-        for second, drawn in enumerate(every_second(traffic, weight, runs, rng), start=1):
+        # A look every second, or every few where the candidate gets less than a request a second.
+        tick = max(1, min(5, int(1 / (traffic.requests_per_second * weight))))
+        looks = counted(traffic, weight, runs, rng, seconds=tick)
+        for second, drawn in zip(itertools.count(tick, tick), looks, strict=False):
             (here,) = np.nonzero(in_step)
             if not len(here):
                 break
             for count, more in zip(counts, drawn, strict=True):
                 count += more
-            seconds[here] += 1
+            seconds[here] += tick
             requests[here] += drawn[1][here]
             failed[here] += drawn[0][here]
             new, old = (counts[0][here], counts[1][here]), (counts[2][here], counts[3][here])

@@ -7,7 +7,7 @@ import many
 import numpy as np
 from many import Bools, Floats
 from response_times import LatencyPolicy, TimedTraffic, shares
-from rollouts import Policy, Traffic, every_second
+from rollouts import Policy, Traffic, counted
 
 STEPS = ((0.10, 300), (0.50, 300))
 """Ten windows of a minute. Ours needs less time; theirs needs it to come to a verdict at all."""
@@ -58,7 +58,7 @@ def compare_errors(traffic: Traffic, policy: Policy, *, runs: int, seed: int) ->
     compared, ours, clock = rules(runs), np.full(runs, np.inf), 0
     for weight, hold in STEPS:
         counts, window = [np.zeros(runs) for _ in range(4)], [np.zeros(runs) for _ in range(4)]
-        for second, drawn in zip(range(1, hold + 1), every_second(traffic, weight, runs, rng), strict=False):
+        for second, drawn in zip(range(1, hold + 1), counted(traffic, weight, runs, rng), strict=False):
             clock += 1
             for count, in_window, more in zip(counts, window, drawn, strict=True):
                 count += more
