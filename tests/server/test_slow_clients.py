@@ -18,7 +18,7 @@ from modelendpoint_operator.observation import Leg
 from modelendpoint_server import admission, service
 from modelendpoint_server.admission import LargeBodies
 from modelendpoint_server.errors import Overloaded
-from support import fuzz
+from support import fuzz, model_zoo
 from support.onnx_models import linear_model
 from support.routers import Router
 from support.server_process import JSON, ROW, Server, started
@@ -37,7 +37,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def router(server: Server, tmp_path: Path) -> Iterator[Router]:
-    """Envoy in front of the server, as the operator sets it up."""
+    with routed(server, tmp_path) as router:
+        yield router
+
+
+@contextlib.contextmanager
+def routed(server: Server, tmp_path: Path) -> Iterator[Router]:
+    """Run Envoy in front of the server, as the operator sets it up."""
     body = {
         "metadata": {"name": "churn", "namespace": "shop", "uid": "u-1", "generation": 1},
         "spec": {"model": {"uri": "s3://models/churn.onnx"}},
@@ -48,11 +54,13 @@ def router(server: Server, tmp_path: Path) -> Iterator[Router]:
     documents = build_documents(ModelEndpoint.from_body(body), [Leg(revision=7, weight=100)], [7])
     router.write(documents, {7: [("127.0.0.1", server.port)]})
     router.start()
-    ends = time.monotonic() + 10
-    while ask(router.traffic_port)[0] != 200:
-        assert time.monotonic() < ends
-    yield router
-    router.stop()
+    try:
+        ends = time.monotonic() + 10
+        while ask(router.traffic_port)[0] == 503:
+            assert time.monotonic() < ends
+        yield router
+    finally:
+        router.stop()
 
 
 def ask(port: int, body: bytes = ROW, *, timeout: float = 10) -> tuple[int, bytes]:
@@ -99,6 +107,24 @@ def test_a_slow_body_is_answered_once_it_is_whole(router: Router) -> None:
         response = http.client.HTTPResponse(connection)
         response.begin()
         assert (response.status, response.read()) == (200, RIGHT)
+
+
+def test_clients_that_do_not_read_their_answers_hold_up_nobody(tmp_path: Path) -> None:
+    """The answers are larger than what sockets and the router keep of them."""
+    with (
+        started(model_zoo.identity("FP32", (None, 1000)), tmp_path, http_threads=str(THREADS)) as server,
+        routed(server, tmp_path) as router,
+        contextlib.ExitStack() as held,
+    ):
+        row = b"[" + b",".join([b"0.123456789"] * 1000) + b"]"
+        body = b'{"instances": [' + b",".join([row] * 300) + b"]}"
+        head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", router.traffic_port), timeout=20)
+            held.enter_context(connection)
+            connection.sendall(head.encode() + body)
+        for _ in range(50):
+            assert ask(router.traffic_port, b'{"instances": [' + row + b"]}")[0] == 200
 
 
 def test_large_bodies_that_stream_slowly_leave_a_thread_to_the_others(router: Router) -> None:
