@@ -12,7 +12,9 @@ from support.routers import free_port
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Laptop]:
     """An endpoint with a first model, not yet running."""
-    laptop = Laptop(tmp_path, port=free_port())
+    folder = tmp_path / "my laptop"
+    folder.mkdir()
+    laptop = Laptop(folder, port=free_port())
     laptop.write_model(FIRST)
     laptop.write_endpoint()
     yield laptop

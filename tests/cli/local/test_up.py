@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from modelendpoint.local.ports import is_free
-from support.laptop import FIRST, SECOND, Laptop, expected, living
+from support.laptop import FIRST, PATIENCE_SECONDS, SECOND, Laptop, expected, living
 from support.onnx_models import as_config_map_data, corrupt
 from support.routers import wait_until
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_an_update_goes_by_canary_and_a_bad_one_is_refused_while_stable_serves_on(laptop: Laptop) -> None:
@@ -145,7 +145,7 @@ def test_a_terminal_shows_it_all_and_redraws_in_place(laptop: Laptop) -> None:
     try:
         # In colour, and the cursor goes up to draw again.
         parts = ["Revision 1 serves all traffic", f"http://127.0.0.1:{laptop.port}", "\x1b[1A", "\x1b[32m"]
-        wait_until(lambda: all(part in screen.read() for part in parts), seconds=30)
+        wait_until(lambda: all(part in screen.read() for part in parts), seconds=PATIENCE_SECONDS)
     finally:
         screen.interrupt()
 

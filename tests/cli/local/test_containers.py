@@ -1,0 +1,129 @@
+"""What a pod of the operator's own manifests gets on this machine."""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelendpoint.local.containers import Containers, Folders, files_of
+from modelendpoint.local.objects import ObjectStore
+from modelendpoint.local.pods import Pod, new_body
+from modelendpoint_operator import names
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.revision import RevisionTemplate
+from modelendpoint_operator.manifests.model_server import build_model_server
+from modelendpoint_operator.observation import RevisionRecord
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ENVIRONMENT = {
+    "PATH": "/bin",
+    "AWS_ACCESS_KEY_ID": "from the shell",
+    "MODELENDPOINT_CACHE": "/cache",
+    "PYTHONPATH": "/mine",
+    "HTTPS_PROXY": "http://proxy",
+}
+
+
+class Bench:
+    """A store, and containers that take from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = ObjectStore(folder / "objects")
+        folders = Folders(pods=folder / "pods", hosts=folder / "hosts", copies=folder / "copies")
+        self.containers = Containers(
+            self.store, folders, environment=ENVIRONMENT, traffic_port=lambda namespace, endpoint: 8080
+        )
+
+    def a_pod(self, **model: Any) -> Pod:
+        """Make a server's pod that does not run."""
+        metadata = {"name": "churn", "namespace": "default", "uid": "u", "generation": 1}
+        spec = {"model": {"uri": "s3://models/churn.onnx", **model}}
+        endpoint = ModelEndpoint.from_body({"metadata": metadata, "spec": spec})
+        template = RevisionTemplate.from_spec(endpoint.spec, server_image="server:1")
+        record = RevisionRecord(number=1, template=template, sha256=None)
+        manifests = build_model_server(endpoint, record, replicas=1, image_pull_policy="IfNotPresent", drain_seconds=1)
+        for manifest in manifests:
+            self.store.apply(manifest, now=NOW)
+        deployment = self.store.get("Deployment", "default", "churn-r1")
+        assert deployment is not None
+        body = new_body("churn-r1-a", deployment=deployment, now=NOW)
+        return Pod(body, folder=self.folder / "pods" / "churn-r1-a", prepare=self.containers.prepare, changed=_ignore)
+
+    def mounted(self, path: str) -> Mapping[str, str]:
+        """Read the files that the pod sees in a folder of its container."""
+        folder = self.folder / "pods" / "churn-r1-a" / "mounts" / path.strip("/")
+        return {entry.name: entry.read_text() for entry in folder.iterdir() if not entry.name.startswith("..")}
+
+    def put(self, kind: str, name: str, **content: Any) -> None:
+        """Write a ConfigMap or a Secret."""
+        self.store.apply({"kind": kind, "metadata": {"namespace": "default", "name": name}, **content}, now=NOW)
+
+
+def _ignore(pod: Pod) -> None:
+    pass
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_server_inherits_the_shell_but_for_what_it_would_take_for_its_own(bench: Bench) -> None:
+    launch = bench.containers.prepare(bench.a_pod())
+    assert launch.environment["HTTPS_PROXY"] == "http://proxy"
+    assert "MODELENDPOINT_CACHE" not in launch.environment
+    assert launch.environment["PYTHONPATH"] != "/mine"
+    assert launch.environment["MODELENDPOINT_PORT"] == str(launch.ports[8080])
+    assert launch.command[-2:] == ["-m", "modelendpoint_server"]
+    assert launch.pause_before_end == 1
+
+
+def test_every_start_has_ports_of_its_own(bench: Bench) -> None:
+    pod = bench.a_pod()
+    one, other = bench.containers.prepare(pod), bench.containers.prepare(pod)
+    assert set(one.ports) == {names.SERVER_PORT, names.MANAGEMENT_PORT}
+    assert not set(one.ports.values()) & set(other.ports.values())
+
+
+def test_credentials_come_from_the_shell_until_a_secret_is_there(bench: Bench) -> None:
+    pod = bench.a_pod(credentialsSecretRef={"name": "models"})
+    bench.containers.prepare(pod)
+    assert bench.mounted(names.CREDENTIALS_DIR) == {"AWS_ACCESS_KEY_ID": "from the shell"}
+    bench.put("Secret", "models", data={"AWS_REGION": base64.b64encode(b"here").decode()}, stringData={"HF_TOKEN": "t"})
+    bench.containers.refresh(pod)
+    assert bench.mounted(names.CREDENTIALS_DIR) == {"AWS_REGION": "here", "HF_TOKEN": "t"}
+
+
+def test_no_credentials_are_mounted_where_none_are_asked_for(bench: Bench) -> None:
+    bench.containers.prepare(bench.a_pod())
+    assert not (bench.folder / "pods" / "churn-r1-a" / "mounts" / names.CREDENTIALS_DIR.strip("/")).exists()
+
+
+def test_a_changed_configmap_is_seen_at_once(bench: Bench) -> None:
+    pod = bench.a_pod()
+    bench.containers.prepare(pod)
+    assert bench.mounted(names.DIGEST_DIR) == {"sha256": ""}
+    bench.put("ConfigMap", "churn-r1", data={"sha256": "ab"})
+    bench.containers.refresh(pod)
+    assert bench.mounted(names.DIGEST_DIR) == {"sha256": "ab"}
+
+
+def test_a_pod_that_is_gone_gets_no_files_any_more(bench: Bench) -> None:
+    pod = bench.a_pod()
+    bench.containers.prepare(pod)
+    bench.containers.forget(pod)
+    bench.put("ConfigMap", "churn-r1", data={"sha256": "ab"})
+    bench.containers.refresh(pod)
+    assert bench.mounted(names.DIGEST_DIR) == {"sha256": ""}
+
+
+def test_texts_and_bytes_become_files() -> None:
+    packed = base64.b64encode(b"\x00\x01").decode()
+    config = {"kind": "ConfigMap", "data": {"a": "text"}, "binaryData": {"b": packed}}
+    secret = {"kind": "Secret", "stringData": {"a": "text"}, "data": {"b": packed}}
+    assert files_of(config) == files_of(secret) == {"a": b"text", "b": b"\x00\x01"}
+    assert files_of(None) == {}
