@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from modelendpoint import __version__
+from modelendpoint.errors import CliError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,7 @@ class LazyGroup(click.Group):
         """Import a command."""
         for section in SECTIONS.values():
             if cmd_name in section:
-                found: Any = pkgutil.resolve_name(section[cmd_name].place)
-                return found if isinstance(found, click.Command) else None
+                return _import(cmd_name, section[cmd_name])
         return None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -120,6 +120,18 @@ class LazyGroup(click.Group):
         for title, section in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, entry.summary) for name, entry in section.items()])
+
+
+def _import(name: str, entry: Entry) -> click.Command:
+    try:
+        found: Any = pkgutil.resolve_name(entry.place)
+    except ModuleNotFoundError as error:
+        raise CliError(
+            f"mep {name} needs the Python package {error.name}, which is not installed here. docs/cli.md says on which"
+            " machines all is there."
+        ) from error
+    command: click.Command = found
+    return command
 
 
 @click.group(

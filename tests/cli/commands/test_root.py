@@ -1,6 +1,7 @@
 """The list of commands, and what every command has."""
 
 import pkgutil
+import sys
 
 import click
 import pytest
@@ -29,3 +30,13 @@ def test_an_unknown_command_is_wrong_usage() -> None:
     result = CliRunner().invoke(mep, ["frob"])
     assert result.exit_code == 2
     assert "No such command 'frob'" in result.output
+
+
+def test_a_command_whose_package_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Envoy has no wheel for every machine that the rest runs on."""
+    monkeypatch.setitem(sys.modules, "envoy", None)
+    monkeypatch.delitem(sys.modules, "modelendpoint.local.containers", raising=False)
+    monkeypatch.delitem(sys.modules, "modelendpoint.local.instance", raising=False)
+    monkeypatch.delitem(sys.modules, "modelendpoint.commands.local", raising=False)
+    result = CliRunner().invoke(mep, ["local", "up", "endpoint.yaml"])
+    assert str(result.exception).startswith("mep local needs the Python package envoy, which is not installed here")
