@@ -10,20 +10,30 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from modelendpoint_operator.observation import Measurement
 from modelendpoint_operator.planner import make_plan
 from support.invariants import Invariants, assert_clean
 from support.world import BROKEN, EPOCH, World, digest_of, model_of
 
-FAST_CANARY = {"steps": [{"weight": 20, "holdSeconds": 4}, {"weight": 60}]}
+CHECK = {"name": "first", "path": "/", "intervalSeconds": 2, "failureThreshold": 2}
+FAST_CANARY: dict[str, Any] = {"steps": [{"weight": 20, "holdSeconds": 4}, {"weight": 60}]}
 ROLLOUTS: list[dict[str, Any]] = [
     FAST_CANARY,
     {"steps": [{"weight": 30, "pause": True}, {"weight": 30, "holdSeconds": 3}]},
     {"steps": [{"weight": 0, "holdSeconds": 2}, {"weight": 90, "pause": True}]},
     {"steps": []},
-    {"strategy": "Replace"},
+    {"strategy": "Replace", "bakeSeconds": 8},
+    {"strategy": "BlueGreen", "keepSeconds": 9, "preview": {"pause": True}},
+    {"strategy": "BlueGreen", "keepSeconds": 5, "bakeSeconds": 12, "onFailure": "Pause"},
+    {**FAST_CANARY, "candidateReplicas": 2, "bakeSeconds": 5, "onFailure": "Pause"},
+    {**FAST_CANARY, "gates": {"http": [CHECK], "errorRate": {}, "latency": {}}, "bakeSeconds": 5},
+    {**FAST_CANARY, "gates": {"errorRate": {}, "insufficientData": {"afterSeconds": 5, "action": "Rollback"}}},
 ]
 VERSIONS = ["1", "2", "3", "same-as-1", BROKEN]
-WELL = {"Serving", "Paused", "Suspended", "Aborted", "ModelInvalid"}
+VERBS = ["promote", "abort", "retry", "promote-full", "pause", "resume", "rollback-to"]
+WELL = {
+    "Serving", "Paused", "Suspended", "Aborted", "ModelInvalid", "GateFailed", "InsufficientData", "RolledBack",
+}  # fmt: skip
 """What an endpoint may be when everything that could happen has happened."""
 
 
@@ -82,6 +92,32 @@ def crash(writes: int) -> Command:
     return Command(f"crash before write {writes} from now", happen)
 
 
+def send(traffic: int, failing: Mapping[int, float]) -> Command:
+    def happen(world: World, _: Invariants) -> None:
+        world.traffic, world.failing = traffic, dict(failing)
+
+    return Command(f"send {traffic} requests, of which fail {failing}", happen)
+
+
+def answer(status: int) -> Command:
+    def happen(world: World, _: Invariants) -> None:
+        world.answers = {"http/first": Measurement(value=status)}
+
+    return Command(f"answer checks with {status}", happen)
+
+
+def deafen(events: int) -> Command:
+    def happen(world: World, _: Invariants) -> None:
+        world.deaf_to = world.heard + events
+
+    return Command(f"drop watch event {events} from now", happen)
+
+
+def restart_routers(world: World, _: Invariants) -> None:
+    for pod in world.serving_routers():
+        pod.counted = {}
+
+
 def lose_router(world: World, _: Invariants) -> None:
     for pod in world.serving_routers()[:1]:
         del world.pods[pod.name]
@@ -96,7 +132,11 @@ COMMANDS = st.one_of(
     st.sampled_from(VERSIONS).map(use),
     st.sampled_from([0, 1, 2, 5]).map(scale),
     st.sampled_from(ROLLOUTS).map(roll_out),
-    st.builds(order, st.sampled_from(["promote", "abort", "retry"]), st.sampled_from(["1", "2", "3", "2/x", None])),
+    st.builds(order, st.sampled_from(VERBS), st.sampled_from(["1", "2", "3", "2/x", None])),
+    st.builds(send, st.sampled_from([0, 30, 3000]), st.dictionaries(st.integers(1, 4), st.sampled_from([0.05, 1.0]))),
+    st.sampled_from([200, 202, 500]).map(answer),
+    st.integers(1, 5).map(deafen),
+    st.just(Command("restart the routers' counters", restart_routers)),
     st.integers(1, 3).map(fail),
     st.integers(0, 2).map(freeze),
     st.just(Command("lose a router", lose_router)),
@@ -128,22 +168,53 @@ def look_twice(world: World) -> None:
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )
-@given(commands=st.lists(st.tuples(COMMANDS, st.integers(0, 12)), min_size=1, max_size=10))
-def test_whatever_happens_the_invariants_hold_and_it_comes_to_rest(commands: list[tuple[Command, int]]) -> None:
+@given(
+    rollout=st.sampled_from(ROLLOUTS),
+    commands=st.lists(st.tuples(COMMANDS, st.integers(0, 12)), min_size=1, max_size=10),
+)
+def test_whatever_happens_the_invariants_hold_and_it_comes_to_rest(
+    rollout: dict[str, Any], commands: list[tuple[Command, int]]
+) -> None:
     world = serving().copy()
+    world.edit(rollout=rollout)
+    world.resync = timedelta(seconds=60)
     invariants = Invariants(world, plan_twice=True)
     look_twice(world)
     for command, turns in commands:
         command.happen(world, invariants)
         world.settle(turns=turns)
 
-    world.frozen_routers, world.crash_at = set(), None
+    world.frozen_routers, world.crash_at, world.deaf_to, world.traffic = set(), None, None, 0
     world.settle(turns=130)
-    assert world.reason() in WELL, (world.reason(), world.condition("Ready"))
-    assert_clean(world)
-    writes = world.writes
+    assert world.reason() in WELL or waits_for_a_gate(world), (world.reason(), world.condition("Ready"))
+    assert_clean(world, kept=kept_while_watched(world))
+    rest = what_lasts(world)
     world.settle(turns=70)
-    assert world.writes == writes, "it comes to no rest"
+    assert what_lasts(world) == rest, "it comes to no rest"
+
+
+def waits_for_a_gate(world: World) -> bool:
+    """Say whether a step has no end because a gate can't tell; it has an hour for that."""
+    rollout = world.status.get("rollout") or {}
+    undecided = [finding for finding in rollout.get("findings", []) if finding["verdict"] == "InsufficientData"]
+    return rollout.get("phase") == "Holding" and bool(undecided)
+
+
+def kept_while_watched(world: World) -> list[int]:
+    """Name the revision before one that failed while it baked: a person may want to go back to it."""
+    status = world.status
+    if (status.get("rollout") or {}).get("phase") != "Baking":
+        return []
+    rejected = {entry["revision"] for entry in status["rejected"]}
+    before = [entry["revision"] for entry in status["history"][1:] if entry["revision"] not in rejected]
+    return [revision for revision in before[:1] if world.replicas(revision)]
+
+
+def what_lasts(world: World) -> Any:
+    """All that must stay as it is when nothing happens; what was measured when is no part of it."""
+    status = {**world.status}
+    rollout = {**(status.pop("rollout", None) or {}), "checks": None, "measuredAt": None}
+    return world.objects, world.events, status, rollout
 
 
 @lru_cache
@@ -189,12 +260,66 @@ def deploy_first(world: World) -> None:
     world.settle(turns=15)
 
 
+def fail_in_a_step(world: World) -> None:
+    world.traffic, world.failing = 3000, {2: 1.0}
+    world.use_model("2")
+    world.settle(turns=25)
+
+
+def fail_after_the_promotion(world: World) -> None:
+    world.traffic = 3000
+    world.edit(model=model_of("2"), rollout={"strategy": "Replace", "bakeSeconds": 60})
+    world.settle(turns=12)
+    assert world.reason() == "Baking"
+    world.failing = {2: 1.0}
+    world.settle(turns=25)
+
+
+def switch_and_back(world: World) -> None:
+    world.edit(model=model_of("2"), rollout={"strategy": "BlueGreen", "keepSeconds": 15})
+    world.settle(turns=20)
+    world.use_model("1")
+    world.settle(turns=35)
+
+
+def roll_back_by_hand(world: World) -> None:
+    world.edit(model=model_of("2"), rollout={"strategy": "Replace"})
+    world.settle(turns=25)
+    world.annotate(**{"rollback-to": "1"})
+    world.settle(turns=30)
+
+
+def promote_in_full(world: World) -> None:
+    world.annotate(**{"promote-full": "2"})
+    world.settle(turns=30)
+
+
+def pause_and_resume(world: World) -> None:
+    world.annotate(pause="2")
+    world.settle(turns=12)
+    world.annotate(resume="2")
+    world.settle(turns=40)
+
+
 STORIES: list[tuple[Callable[[World], None], Callable[[], World]]] = [
     (deploy_first, a_world),
     (update, lambda: serving().copy()),
     (abort, lambda: rolling_out().copy()),
     (change_in_mid_rollout, lambda: rolling_out().copy()),
     (suspend_and_resume, lambda: serving().copy()),
+    (fail_in_a_step, lambda: serving().copy()),
+    (fail_after_the_promotion, lambda: serving().copy()),
+    (switch_and_back, lambda: serving().copy()),
+    (roll_back_by_hand, lambda: serving().copy()),
+    (promote_in_full, lambda: rolling_out().copy()),
+    (pause_and_resume, lambda: rolling_out().copy()),
+]
+DEAF_STORIES = [
+    (deploy_first, a_world),
+    (update, lambda: serving().copy()),
+    (fail_in_a_step, lambda: serving().copy()),
+    (fail_after_the_promotion, lambda: serving().copy()),
+    (promote_in_full, lambda: rolling_out().copy()),
 ]
 
 
@@ -213,6 +338,24 @@ def test_an_operator_killed_before_any_write_ends_where_one_that_lives_does(
         story(world)
         assert world.crash_at is None, "the operator was not killed"
         assert end_of(world) == end_of(whole), f"killed before write {write - before}"
+        assert_clean(world)
+
+
+@pytest.mark.parametrize(("story", "start"), DEAF_STORIES, ids=[story.__name__ for story, _ in DEAF_STORIES])
+def test_an_operator_that_misses_any_watch_event_ends_where_one_that_hears_all_does(
+    story: Callable[[World], None], start: Callable[[], World]
+) -> None:
+    whole = start()
+    before = whole.heard
+    story(whole)
+    whole.settle(turns=20)
+    for event in range(before + 1, whole.heard + 1):
+        world = start()
+        Invariants(world)
+        world.deaf_to, world.resync = event, timedelta(seconds=10)
+        story(world)
+        world.settle(turns=20)
+        assert end_of(world)[:-1] == end_of(whole)[:-1], f"deaf to watch event {event - before}"
         assert_clean(world)
 
 

@@ -196,7 +196,7 @@ def _is_news(rollout: RolloutStatus, findings: Sequence[FindingStatus], situatio
         return verdicts != before
     age = situation.now - rollout.measured_since
     pause = min(max(WRITE_AFTER, age / 20), WRITE_AFTER_AT_MOST)
-    return bool(findings) and situation.now - rollout.measured_at >= pause
+    return list(findings) != rollout.findings and situation.now - rollout.measured_at >= pause
 
 
 _NUMBERS = {"effect", "lower", "upper", "threshold", "candidate_requests", "stable_requests"}
