@@ -21,6 +21,7 @@ _ON_THIS_MACHINE = ("file", "pvc")
 _MOUNTED = ("ConfigMap", "Secret")
 
 _MEANINGLESS = {
+    ("model", "serviceAccountName"): "spec.model.serviceAccountName: stores are reached as this shell reaches them",
     ("server", "resources"): "spec.server.resources: a process here may use the whole machine",
     ("server", "nodeSelector"): "spec.server.nodeSelector: there is one machine",
     ("server", "tolerations"): "spec.server.tolerations: there is one machine",
