@@ -80,8 +80,13 @@ class Agreement:
 def compare_answers(
     old: OpenModel, new: OpenModel, calls: tuple[Call, Call], tolerance: Tolerance, *, shown: int
 ) -> Agreement:
-    """Ask both models the same rows, each in its own form, and compare the outputs that both have."""
+    """Ask both models the same rows, each in its own form, and compare the outputs that both have.
+
+    Raise ``CliError`` when the rows of the one are not those of the other.
+    """
     rows = count_rows(calls[0], old.signature)
+    if count_rows(calls[1], new.signature) != rows:
+        raise CliError(f"{new.place} takes another number of rows at once than {old.place}, so they can't be compared.")
     answers = [ask_rows(model, call) for model, call in zip((old, new), calls, strict=True)]
     refusals = [
         Refusal(row=row, model=model.place, reason=str(answer))

@@ -73,11 +73,14 @@ def read_rows(path: Path, signature: Signature) -> Call:
     Raise ``CliError`` with the place of the first value that does not fit the model.
     """
     try:
-        return decode_rows(path.read_bytes(), is_json=path.suffix == ".json", signature=signature)
+        call = decode_rows(path.read_bytes(), is_json=path.suffix == ".json", signature=signature)
     except OSError as error:
         raise CliError(f"{path} can't be read ({error.strerror}).") from error
     except RequestError as error:
         raise CliError(f"{path} does not fit the model: {error}") from error
+    if not all(tensor.size for tensor in call.inputs.values()):
+        raise CliError(f"{path} has no rows.")
+    return call
 
 
 def decode_rows(body: bytes, *, is_json: bool, signature: Signature) -> Call:

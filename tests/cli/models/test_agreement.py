@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from modelendpoint.errors import CliError
 from modelendpoint.models.agreement import Delta, compare_answers
 from modelendpoint.models.opened import OpenModel
 from modelendpoint_server.golden import Tolerance
@@ -86,6 +87,13 @@ def test_a_model_of_one_row_is_asked_row_by_row(opened: Open) -> None:
     agreement = compare_answers(old, new, (call, call), TOLERANCE, shown=5)
     assert (agreement.rows, list(agreement.refusals)) == (3, [])
     assert [(output.rows, output.differing_rows) for output in agreement.outputs] == [(3, 0)]
+
+
+def test_a_model_of_another_number_of_rows_is_not_compared(opened: Open) -> None:
+    old, new = opened(model_zoo.identity("FP32", (None, 2))), opened(model_zoo.identity("FP32", (3, 2)))
+    call = Call({"x": np.ones((3, 2), dtype=np.float32)})
+    with pytest.raises(CliError, match="takes another number of rows at once"):
+        compare_answers(old, new, (call, call), TOLERANCE, shown=5)
 
 
 def test_labels_decide_where_there_are_some(opened: Open) -> None:

@@ -61,6 +61,13 @@ def test_a_row_that_does_not_fit_is_named_with_its_file(opened: Open, tmp_path: 
         read_rows(tmp_path / "rows.csv", opened(linear_model([1, 2]).data).signature)
 
 
+@pytest.mark.parametrize(("name", "text"), [("rows.csv", ""), ("rows.json", '{"instances": []}')])
+def test_a_file_without_rows_is_told(opened: Open, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CliError, match=rf"{name} has no rows"):
+        read_rows(tmp_path / name, opened(linear_model([1, 2]).data).signature)
+
+
 def test_a_file_of_rows_that_is_not_there_is_named(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(CliError, match=r"rows\.csv can't be read \(No such file"):
         read_rows(tmp_path / "rows.csv", opened(linear_model([1]).data).signature)
