@@ -22,9 +22,11 @@ from modelendpoint.local.relocation import (
     relocate_document,
     relocate_environment,
     relocate_hook,
+    shares_ports,
 )
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.reduction import is_router
+from modelendpoint_operator.manifests.xds import discovery
 
 DRAIN_SECONDS = 1
 """Seconds that a pod goes on serving after it was told to end: nothing here takes longer to hear of it."""
@@ -101,6 +103,19 @@ class Containers:
             place = self._places.get(pod.name)
             if place is not None:
                 self._mount(pod, place)
+
+    def retire(self, pod: Pod) -> None:
+        """Let a router that is to end take no new connections: another one listens on its port by now.
+
+        On a cluster nobody sends it any more. Here the kernel would, up to the moment in which the process ends.
+        """
+        with self._lock:
+            place = self._places.pop(pod.name, None)
+            if place is None or not is_router(pod.body) or not shares_ports():
+                return
+            path = place.path(names.ROUTER_CONFIG_DIR)
+            files = {entry.name: entry.read_bytes() for entry in path.iterdir() if not entry.name.startswith("..")}
+            self._mounts[path].write({**files, names.LISTENERS_FILE: json.dumps(discovery([])).encode()})
 
     def forget(self, pod: Pod) -> None:
         """Forget a pod that is gone."""

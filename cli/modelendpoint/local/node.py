@@ -138,6 +138,7 @@ class Node:
         else:
             changes = balance(pods, replicas=wanted)
         for name in changes.end:
+            self._containers.retire(own[name])
             own[name].end(now=self._clock())
         for _ in range(changes.create):
             self._create(deployment)

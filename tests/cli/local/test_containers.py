@@ -1,7 +1,9 @@
 """What a pod of the operator's own manifests gets on this machine."""
 
 import base64
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ from modelendpoint.local.pods import Pod, new_body
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
+from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.model_server import build_model_server
-from modelendpoint_operator.observation import RevisionRecord
+from modelendpoint_operator.manifests.router import build_router
+from modelendpoint_operator.observation import Leg, RevisionRecord
+from modelendpoint_operator.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ENVIRONMENT = {
@@ -40,27 +45,40 @@ class Bench:
 
     def a_pod(self, **model: Any) -> Pod:
         """Make a server's pod that does not run."""
-        metadata = {"name": "churn", "namespace": "default", "uid": "u", "generation": 1}
-        spec = {"model": {"uri": "s3://models/churn.onnx", **model}}
-        endpoint = ModelEndpoint.from_body({"metadata": metadata, "spec": spec})
+        endpoint = an_endpoint(**model)
         template = RevisionTemplate.from_spec(endpoint.spec, server_image="server:1")
         record = RevisionRecord(number=1, template=template, sha256=None)
         manifests = build_model_server(endpoint, record, replicas=1, image_pull_policy="IfNotPresent", drain_seconds=1)
+        return self._pod_of("churn-r1", manifests)
+
+    def a_router(self) -> Pod:
+        """Make a router's pod that does not run."""
+        endpoint = an_endpoint()
+        documents = build_documents(endpoint, [Leg(revision=1, weight=100)], [1])
+        return self._pod_of("churn-router", build_router(endpoint, documents, settings=Settings()))
+
+    def _pod_of(self, name: str, manifests: Sequence[Mapping[str, Any]]) -> Pod:
         for manifest in manifests:
             self.store.apply(manifest, now=NOW)
-        deployment = self.store.get("Deployment", "default", "churn-r1")
+        deployment = self.store.get("Deployment", "default", name)
         assert deployment is not None
-        body = new_body("churn-r1-a", deployment=deployment, now=NOW)
-        return Pod(body, folder=self.folder / "pods" / "churn-r1-a", prepare=self.containers.prepare, changed=_ignore)
+        body = new_body(f"{name}-a", deployment=deployment, now=NOW)
+        return Pod(body, folder=self.folder / "pods" / f"{name}-a", prepare=self.containers.prepare, changed=_ignore)
 
-    def mounted(self, path: str) -> Mapping[str, str]:
+    def mounted(self, path: str, *, pod: str = "churn-r1-a") -> Mapping[str, str]:
         """Read the files that the pod sees in a folder of its container."""
-        folder = self.folder / "pods" / "churn-r1-a" / "mounts" / path.strip("/")
+        folder = self.folder / "pods" / pod / "mounts" / path.strip("/")
         return {entry.name: entry.read_text() for entry in folder.iterdir() if not entry.name.startswith("..")}
 
     def put(self, kind: str, name: str, **content: Any) -> None:
         """Write a ConfigMap or a Secret."""
         self.store.apply({"kind": kind, "metadata": {"namespace": "default", "name": name}, **content}, now=NOW)
+
+
+def an_endpoint(**model: Any) -> ModelEndpoint:
+    metadata = {"name": "churn", "namespace": "default", "uid": "u", "generation": 1}
+    spec = {"model": {"uri": "s3://models/churn.onnx", **model}}
+    return ModelEndpoint.from_body({"metadata": metadata, "spec": spec})
 
 
 def _ignore(pod: Pod) -> None:
@@ -119,6 +137,20 @@ def test_a_pod_that_is_gone_gets_no_files_any_more(bench: Bench) -> None:
     bench.put("ConfigMap", "churn-r1", data={"sha256": "ab"})
     bench.containers.refresh(pod)
     assert bench.mounted(names.DIGEST_DIR) == {"sha256": ""}
+
+
+@pytest.mark.parametrize(("platform", "listeners"), [("linux", 0), ("darwin", 1)])
+def test_a_router_that_shares_its_port_listens_no_more_when_it_is_to_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, platform: str, listeners: int
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    pod = bench.a_router()
+    assert bench.containers.prepare(pod).ports[names.ROUTER_PORT] == 8080
+    before = bench.mounted(names.ROUTER_CONFIG_DIR, pod=pod.name)
+    bench.containers.retire(pod)
+    after = bench.mounted(names.ROUTER_CONFIG_DIR, pod=pod.name)
+    assert len(json.loads(after[names.LISTENERS_FILE])["resources"]) == listeners
+    assert {**after, names.LISTENERS_FILE: ""} == {**before, names.LISTENERS_FILE: ""}
 
 
 def test_texts_and_bytes_become_files() -> None:
