@@ -108,6 +108,8 @@ class ShardWorker:
         folder = Path(tempfile.mkdtemp(prefix="shard-", dir=self._work.folder))
         try:
             return _ShardRun(self._work, shard, folder, self._progress, self._stop).run(most_rejected)
+        except TooManyRejected:
+            raise  # its errors are still read from there
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
