@@ -259,7 +259,7 @@ def render_argocd_settings(folder: Path) -> str:
     return "# Written by `make generate` from the Lua files beside it.\n" + to_yaml({"data": settings})
 
 
-ACTIONS = ("promote", "abort", "retry")
+ACTIONS = ("promote", "promote-full", "pause", "resume", "abort", "retry", "rollback-to")
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

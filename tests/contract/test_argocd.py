@@ -120,23 +120,34 @@ def test_health_tells_what_the_condition_tells() -> None:
     assert run_lua(HEALTH, an_endpoint(conditions=[NOT_READY, stalled]))["message"] == "Stalled: ModelNotFound"
 
 
-def rollout(phase: str) -> dict[str, Any]:
-    return an_endpoint(rollout={"phase": phase, "step": 1}, candidate={"revision": 8}, stable={"revision": 7})
+def rollout(phase: str, **more: Any) -> dict[str, Any]:
+    status = {"phase": phase, "step": 1, **more}
+    return an_endpoint(rollout=status, candidate={"revision": 8}, stable={"revision": 7}, history=[{"revision": 7}])
 
 
+SERVED = [{"revision": 7}, {"revision": 5}]
 REJECTED = an_endpoint(stable={"revision": 7}, rejected=[{"revision": 8}, {"revision": 6}])
+BAKING = an_endpoint(stable={"revision": 7}, rollout={"phase": "Baking", "step": 0}, history=SERVED)
+SERVING = an_endpoint(stable={"revision": 7}, history=SERVED)
 
 
 @pytest.mark.parametrize(
     ("obj", "enabled"),
     [
         ({"metadata": {"generation": 1}}, set()),
-        (an_endpoint(stable={"revision": 7}, rejected=[]), set()),
-        (rollout("Holding"), {"abort"}),
-        (rollout("Paused"), {"abort", "promote"}),
+        (an_endpoint(stable={"revision": 7}, rejected=[], history=SERVED[:1]), set()),
+        (SERVING, {"rollback-to"}),
+        (an_endpoint(stable={"revision": 5}, history=SERVED, rolledBackTo=5), set()),
+        (rollout("Deploying"), {"abort", "promote-full", "pause"}),
+        (rollout("Deploying", heldBy="person"), {"abort", "promote-full", "promote", "resume"}),
+        (rollout("Shifting"), {"abort", "promote-full"}),
+        (rollout("Holding"), {"abort", "promote-full", "pause"}),
+        (rollout("Paused"), {"abort", "promote-full", "promote"}),
+        (rollout("Paused", heldBy="person"), {"abort", "promote-full", "promote", "resume"}),
+        (rollout("Paused", heldBy="errorRate"), {"abort", "promote-full", "promote"}),
+        (BAKING, {"promote-full", "rollback-to"}),
         (REJECTED, {"retry"}),
     ],
-    ids=["new", "serving", "holding", "paused", "rejected"],
 )
 def test_actions_are_offered_only_while_they_can_do_something(obj: dict[str, Any], enabled: set[str]) -> None:
     actions = run_lua(ACTIONS["discovery.lua"], obj)
@@ -152,7 +163,16 @@ def act(name: str, obj: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize(
     ("action", "obj", "value"),
-    [("promote", rollout("Paused"), "8"), ("abort", rollout("Holding"), "8"), ("retry", REJECTED, "8")],
+    [
+        ("promote", rollout("Paused"), "8"),
+        ("promote-full", rollout("Paused"), "8"),
+        ("promote-full", BAKING, "7"),
+        ("pause", rollout("Holding"), "8"),
+        ("resume", rollout("Paused"), "8"),
+        ("abort", rollout("Holding"), "8"),
+        ("retry", REJECTED, "8"),
+        ("rollback-to", SERVING, "5"),
+    ],
 )
 def test_an_action_names_the_revision_it_is_for_and_changes_nothing_else(
     action: str, obj: dict[str, Any], value: str

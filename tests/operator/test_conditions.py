@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelendpoint_operator.observation import PodReport
+from modelendpoint_operator.observation import Measurement, PodReport
 from support.kstatus import kstatus
 from support.world import BROKEN, EPOCH, World, model_of
 
@@ -110,6 +110,74 @@ def not_ready_in_time() -> World:
     return world
 
 
+def candidate_is_checked() -> World:
+    world = a_serving_world()
+    world.edit(rollout={**HOLD, "gates": {"http": [{"name": "first", "path": "/"}]}})
+    world.use_model("2")
+    world.settle(turns=20)
+    return world
+
+
+def person_paused() -> World:
+    world = candidate_has_a_part()
+    world.annotate(pause="2")
+    world.settle(turns=2)
+    return world
+
+
+def gate_undecided(action: str) -> World:
+    gates = {"errorRate": {}, "insufficientData": {"afterSeconds": 3, "action": action}}
+    world = a_serving_world(rollout={"steps": [{"weight": 20}], "gates": gates})
+    world.use_model("2")
+    world.settle(turns=20)
+    return world
+
+
+def gate_failed(**rollout: Any) -> World:
+    world = a_serving_world(rollout={**HOLD, **rollout})
+    world.traffic, world.failing = 500, {2: 1.0}
+    world.use_model("2")
+    world.settle(turns=25)
+    return world
+
+
+def baking() -> World:
+    world = a_serving_world(rollout={"strategy": "Replace"})
+    world.traffic = 500
+    world.edit(rollout={"strategy": "Replace", "bakeSeconds": 600})
+    world.use_model("2")
+    world.settle(turns=20)
+    return world
+
+
+def failed_after_the_promotion() -> World:
+    world = baking()
+    world.failing = {2: 1.0}
+    world.settle(turns=20)
+    return world
+
+
+def first_failed_after_the_promotion() -> World:
+    world = a_world(rollout={"strategy": "Replace", "bakeSeconds": 600})
+    world.traffic, world.failing = 500, {1: 1.0}
+    world.settle(turns=30)
+    return world
+
+
+def first_does_not_pass() -> World:
+    world = a_world(rollout={"gates": {"http": [{"name": "first", "path": "/", "failureThreshold": 1}]}})
+    world.answers = {"http/first": Measurement(value=500)}
+    world.settle(turns=20)
+    return world
+
+
+def rolled_back() -> World:
+    world = baking()
+    world.annotate(**{"rollback-to": "1"})
+    world.settle(turns=20)
+    return world
+
+
 def suspended() -> World:
     world = a_serving_world()
     world.edit(replicas=0)
@@ -125,6 +193,52 @@ TABLE: list[tuple[str, Callable[[], World], tuple[str, ...], str]] = [
     ("candidate starts", candidate_starts, ("False", "True", "Deploying", NONE), "InProgress"),
     ("candidate has part of the traffic", candidate_has_a_part, ("False", "True", "RollingOut", NONE), "InProgress"),
     ("step with `pause: true` reached", pause_reached, ("False", "True", "Paused", NONE), "InProgress"),
+    (
+        "candidate is checked before it gets traffic",
+        candidate_is_checked,
+        ("False", "True", "RollingOut", NONE),
+        "InProgress",
+    ),
+    ("a person paused the rollout", person_paused, ("False", "True", "Paused", NONE), "InProgress"),
+    (
+        "a gate could not tell in time, `action: Pause`",
+        lambda: gate_undecided("Pause"),
+        ("False", "True", "Paused", NONE),
+        "InProgress",
+    ),
+    (
+        "a gate could not tell in time, `action: Rollback`",
+        lambda: gate_undecided("Rollback"),
+        ("False", "True", NONE, "InsufficientData"),
+        "Failed",
+    ),
+    ("a gate failed, stable serves", gate_failed, ("False", "True", NONE, "GateFailed"), "Failed"),
+    (
+        "a gate failed, `onFailure: Pause`",
+        lambda: gate_failed(onFailure="Pause"),
+        ("False", "True", NONE, "GateFailed"),
+        "Failed",
+    ),
+    ("candidate took over, `bakeSeconds` run", baking, ("True", "True", NONE, NONE), "Current"),
+    (
+        "a gate failed after the promotion, the previous revision serves",
+        failed_after_the_promotion,
+        ("False", "True", NONE, "GateFailed"),
+        "Failed",
+    ),
+    (
+        "a gate failed after the promotion, and there is none to go back to",
+        first_failed_after_the_promotion,
+        ("False", "True", NONE, "GateFailed"),
+        "Failed",
+    ),
+    (
+        "first deployment does not pass its checks",
+        first_does_not_pass,
+        ("False", "False", NONE, "GateFailed"),
+        "Failed",
+    ),
+    ("a person went back by `rollback-to`", rolled_back, ("False", "True", NONE, "RolledBack"), "Failed"),
     ("candidate takes over", candidate_takes_over, ("False", "True", "Promoting", NONE), "InProgress"),
     ("candidate was aborted, stable serves", aborted, ("False", "True", NONE, "Aborted"), "Failed"),
     (

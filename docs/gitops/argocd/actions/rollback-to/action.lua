@@ -1,0 +1,13 @@
+-- The order names its revision, so it can never reach a later one. The same value acts once: count up to give it again.
+local annotation = "modelendpoint.dev/rollback-to"
+-- The history has the latest first, which is the one that serves.
+local revision = string.format("%d", obj.status.history[2].revision)
+
+local annotations = obj.metadata.annotations or {}
+local named, count = string.match(annotations[annotation] or "", "^(%d+)/?(%d*)$")
+if named == revision then
+  revision = string.format("%s/%d", revision, (tonumber(count) or 1) + 1)
+end
+annotations[annotation] = revision
+obj.metadata.annotations = annotations
+return obj
