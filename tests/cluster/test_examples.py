@@ -96,7 +96,7 @@ def test_a_model_in_a_configmap_answers_what_the_page_says(cluster: Cluster, nam
 
 
 @pytest.mark.usefixtures("scoring_model")
-@pytest.mark.parametrize("folder", ["03-replace", "04-canary-by-time"])
+@pytest.mark.parametrize("folder", ["03-replace", "04-canary-by-time", "06-blue-green"])
 def test_an_update_by_itself_loses_no_request(cluster: Cluster, namespace: str, folder: str) -> None:
     name = apply_example(cluster, namespace, folder)
     wait_until_ready(cluster, namespace, name)
