@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.spec import Step
@@ -143,3 +143,9 @@ def previous_revision(course: Course, situation: Situation) -> int | None:
         ),
         None,
     )
+
+
+def hold_left(rollout: RolloutStatus, step: Step, *, now: datetime) -> timedelta:
+    """Say how much of a step's time is left; below zero how long it has been over."""
+    began = rollout.measured_since or rollout.since
+    return began + timedelta(seconds=step.hold_seconds or 0) - now

@@ -40,6 +40,7 @@ from modelendpoint_operator.observation import Check, Leg, Observation
 from modelendpoint_operator.rollout.course import (
     Course,
     Situation,
+    hold_left,
     present_step,
     previous_revision,
     remembered,
@@ -112,6 +113,8 @@ def due_checks(endpoint: ModelEndpoint, *, now: datetime) -> tuple[Check, ...]:
 
 def time_to_wake(course: Course, situation: Situation) -> timedelta | None:
     """Say when time alone will change something."""
+    if situation.suspended:
+        return None
     kept = time_to_keep(course, situation) if kept_revisions(course, situation) else None
     waits = [time_to_look(course, situation), kept, *_deadlines(course, situation)]
     future = [wait for wait in waits if wait is not None and wait > timedelta(0)]
@@ -128,7 +131,7 @@ def _deadlines(course: Course, situation: Situation) -> list[timedelta]:
     if rollout.phase is not Phase.HOLDING or step is None:
         return []
     patience = timedelta(seconds=spec.gates.insufficient_data.after_seconds)
-    left = _hold_left(rollout, step, situation)
+    left = hold_left(rollout, step, now=situation.now)
     return [left, left + patience]
 
 
@@ -302,18 +305,16 @@ def _decide(course: Course, situation: Situation, step: Step) -> Course:
     """Go on when the step's time is over and all gates pass; wait for those that can't tell, but not for ever."""
     assert course.rollout is not None
     patience = situation.endpoint.spec.rollout.gates.insufficient_data
-    left, undecided = _hold_left(course.rollout, step, situation), undecided_of(course)
+    left, undecided = hold_left(course.rollout, step, now=situation.now), undecided_of(course)
     if left > timedelta(0):
         return course
     if not undecided:
         return _next_step(course, situation)
-    order = order_of(course, situation, Verb.PROMOTE)
-    if order is not None:
-        return _overruled(course.with_handled(order), situation)
     # Without having passed before it has traffic, no candidate gets any.
     waits = step.weight == 0 and patience.action is InsufficientDataAction.CONTINUE
     if waits or left + timedelta(seconds=patience.after_seconds) > timedelta(0):
-        return course
+        order = order_of(course, situation, Verb.PROMOTE)
+        return course if order is None else _overruled(course.with_handled(order), situation)
     for finding in undecided:
         course = with_verdict(course, situation, finding)
     if patience.action is InsufficientDataAction.CONTINUE:
@@ -424,9 +425,3 @@ def _is_live(course: Course, situation: Situation, weight: int) -> bool:
     everything = (Leg(revision=course.candidate, weight=FULL),)
     wanted = everything if weight == FULL else wanted_legs(course, situation)
     return carries(course, situation, weight) and situation.seen.live_legs == wanted
-
-
-def _hold_left(rollout: RolloutStatus, step: Step, situation: Situation) -> timedelta:
-    """Say how much of a step's time is left; below zero how long it has been over."""
-    began = rollout.measured_since or rollout.since
-    return began + timedelta(seconds=step.hold_seconds or 0) - situation.now

@@ -1,12 +1,14 @@
 """What is told of a rollout, in sentences that name the next step. Conditions and their reasons must not be here."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from modelendpoint_operator.api.status import FindingStatus, Verdict
 from modelendpoint_operator.rollout.course import (
     PERSON,
     Course,
     Situation,
+    hold_left,
     present_step,
     previous_revision,
     steps_ahead,
@@ -16,9 +18,14 @@ from modelendpoint_operator.rollout.orders import Verb, value_to_give
 
 
 def holding_message(course: Course, situation: Situation) -> str:
-    """Say which step it is, and what is known in it."""
-    found = _found(course)
-    return f"Revision {course.candidate} is in step {_step(course, situation)}" + (f"; {found}" if found else "")
+    """Say which step it is, what is known in it, and how to go on without what is not."""
+    assert course.rollout is not None and course.candidate is not None
+    rollout, found, step = course.rollout, _found(course), present_step(course, situation)
+    message = f"Revision {course.candidate} is in step {_step(course, situation)}" + (f"; {found}" if found else "")
+    if step is None or not undecided_of(course) or hold_left(rollout, step, now=situation.now) > timedelta(0):
+        return message
+    value = value_to_give(Verb.PROMOTE, course.candidate, step=rollout.step, handled=course.handled)
+    return f"{message}; to go on without: {_command(situation, f'{Verb.PROMOTE}={value}')}"
 
 
 def paused_message(course: Course, situation: Situation) -> str:
