@@ -26,7 +26,8 @@ from modelendpoint_operator.manifests.xds import Document
 from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
 from modelendpoint_operator.rollout.course import Course, Situation, previous_revision
-from modelendpoint_operator.rollout.machine import advance, time_to_wake
+from modelendpoint_operator.rollout.machine import advance
+from modelendpoint_operator.rollout.waking import time_to_wake
 from modelendpoint_operator.rollout.weights import wanted_legs, wanted_replicas
 from modelendpoint_operator.settings import Settings
 

@@ -10,7 +10,7 @@ from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject, NamespaceEnding, WriteRefused
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.planner import make_plan, plan_stop
-from modelendpoint_operator.rollout.machine import due_checks
+from modelendpoint_operator.rollout.waking import due_checks
 from modelendpoint_operator.settings import Settings
 
 if TYPE_CHECKING:

@@ -25,18 +25,19 @@ that fails gives all traffic back to stable, or pauses (``onFailure``). At any p
 another revision, gives all traffic back to stable. A step of weight 0 is a check before any traffic.
 
 The machine only says who shall get how much; what must stay alive meanwhile follows from what the routers really do
-(``planner.py``). Weights are computed in ``rollout/weights.py``, people's orders obeyed in ``rollout/obeying.py``.
+(``planner.py``). The candidate is chosen in ``rollout/choosing.py``, weights are computed in ``rollout/weights.py``,
+people's orders obeyed in ``rollout/obeying.py``.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.gates import InsufficientDataAction
 from modelendpoint_operator.api.spec import OnFailure, Step
 from modelendpoint_operator.api.status import FindingStatus, HistoryEntry, Phase, RolloutStatus
-from modelendpoint_operator.observation import Check, Leg, Observation
+from modelendpoint_operator.observation import Leg
+from modelendpoint_operator.rollout.choosing import choose_candidate, remember
 from modelendpoint_operator.rollout.course import (
     Course,
     Situation,
@@ -47,18 +48,15 @@ from modelendpoint_operator.rollout.course import (
 )
 from modelendpoint_operator.rollout.going_back import (
     decided,
-    drop_candidate,
     return_to_previous,
     roll_back,
 )
 from modelendpoint_operator.rollout.judging import (
     begin_period,
-    checks_due,
     end_period,
     failure_of,
     judge,
     measured_step,
-    time_to_look,
     undecided_of,
     with_verdict,
 )
@@ -73,7 +71,7 @@ from modelendpoint_operator.rollout.obeying import (
     held,
     order_of,
 )
-from modelendpoint_operator.rollout.orders import Verb, still_given, value_to_give
+from modelendpoint_operator.rollout.orders import Verb, value_to_give
 from modelendpoint_operator.rollout.steps import FULL
 from modelendpoint_operator.rollout.weights import (
     candidate_replicas,
@@ -81,10 +79,8 @@ from modelendpoint_operator.rollout.weights import (
     digest_is_known,
     has_less_than_its_step,
     is_lost,
-    kept_revisions,
     routable_pods,
     stable_is_there,
-    time_to_keep,
     wanted_legs,
 )
 
@@ -94,95 +90,13 @@ _AFTER_CHOOSING = (answer_abort, answer_promote_full, answer_promote, answer_pau
 
 def advance(situation: Situation) -> Course:
     """Go as far as what was seen permits. The same input gives the same course."""
-    course = _remember(situation)
+    course = remember(situation)
     for answer in _BEFORE_CHOOSING:
         course = answer(course, situation)
-    course = _choose_candidate(course, situation)
+    course = choose_candidate(course, situation)
     for answer in _AFTER_CHOOSING:
         course = answer(course, situation)
     return course if situation.suspended else _go_on(course, situation)
-
-
-def due_checks(endpoint: ModelEndpoint, *, now: datetime) -> tuple[Check, ...]:
-    """List the questions of gates whose answers the next pass needs."""
-    if endpoint.spec.replicas == 0:
-        return ()
-    nothing_seen = Situation(endpoint=endpoint, seen=Observation(), records={}, target=0, now=now)
-    return checks_due(_recall(endpoint), nothing_seen)
-
-
-def time_to_wake(course: Course, situation: Situation) -> timedelta | None:
-    """Say when time alone will change something."""
-    if situation.suspended:
-        return None
-    kept = time_to_keep(course, situation) if kept_revisions(course, situation) else None
-    waits = [time_to_look(course, situation), kept, *_deadlines(course, situation)]
-    future = [wait for wait in waits if wait is not None and wait > timedelta(0)]
-    return min(future, default=None)
-
-
-def _deadlines(course: Course, situation: Situation) -> list[timedelta]:
-    rollout, spec = course.rollout, situation.endpoint.spec.rollout
-    if rollout is None or rollout.held_by is not None:
-        return []
-    if rollout.phase is Phase.BAKING:
-        return [rollout.since + timedelta(seconds=spec.bake_seconds) - situation.now]
-    step = present_step(course, situation)
-    if rollout.phase is not Phase.HOLDING or step is None:
-        return []
-    patience = timedelta(seconds=spec.gates.insufficient_data.after_seconds)
-    left = hold_left(rollout, step, now=situation.now)
-    return [left, left + patience]
-
-
-def _remember(situation: Situation) -> Course:
-    """Read the status. A revision whose record and Deployment somebody deleted is gone, whatever the status says."""
-    course, records = _recall(situation.endpoint), situation.records
-    known = replace(
-        course,
-        stable=course.stable if course.stable in records else None,
-        candidate=course.candidate if course.candidate in records else None,
-        rolled_back_to=course.rolled_back_to if course.rolled_back_to in records else None,
-    )
-    subject = known.stable if known.is_baking else known.candidate
-    return known if subject is not None else replace(known, rollout=None)
-
-
-def _recall(endpoint: ModelEndpoint) -> Course:
-    status = endpoint.status
-    return Course(
-        stable=status.stable.revision if status.stable else None,
-        candidate=status.candidate.revision if status.candidate else None,
-        rollout=status.rollout,
-        rolled_back_to=status.rolled_back_to,
-        rejected=tuple(status.rejected),
-        history=tuple(status.history),
-        decisions=tuple(status.decisions),
-        handled=still_given(endpoint.annotations, status.handled_annotations),
-    )
-
-
-def _choose_candidate(course: Course, situation: Situation) -> Course:
-    if not _is_way_back_open(course, situation):
-        course = replace(course, rolled_back_to=None)
-    target = situation.target if course.rolled_back_to is None else course.rolled_back_to
-    if target == course.stable or course.is_rejected(target):
-        return drop_candidate(course)
-    if target == course.candidate and course.rollout is not None:
-        return course
-    rollout = RolloutStatus(phase=Phase.DEPLOYING, since=situation.now)
-    message = f"Revision {target} ({situation.called(target)}) is being deployed"
-    return replace(drop_candidate(course), candidate=target, rollout=rollout).with_note("RolloutStarted", message)
-
-
-def _is_way_back_open(course: Course, situation: Situation) -> bool:
-    """Say whether a revision of the history shall serve: the one in the spec, or the one that serves, was rejected.
-
-    Also a new spec waits for it: what was found wanting must not serve for as long as a rollout takes.
-    """
-    if course.rolled_back_to is None or course.is_rejected(course.rolled_back_to):
-        return False
-    return course.is_rejected(situation.target) or course.is_rejected(course.stable)
 
 
 def _go_on(course: Course, situation: Situation) -> Course:
@@ -284,7 +198,7 @@ def _baking(course: Course, situation: Situation) -> Course:
         if previous_revision(course, situation) is None or spec.on_failure is OnFailure.PAUSE:
             # Something that serves badly is better than nothing, and a person may want to look at it.
             return remembered(course, held_by=finding.gate, message=finding.message)
-        return _choose_candidate(return_to_previous(course, situation, finding), situation)
+        return choose_candidate(return_to_previous(course, situation, finding), situation)
     if situation.now < rollout.since + timedelta(seconds=spec.bake_seconds):
         return course
     message = f"Revision {course.stable} stays: no gate failed after its promotion"

@@ -13,7 +13,7 @@ from modelendpoint_operator.rollout import judging
 from modelendpoint_operator.rollout.course import Course, Situation
 from modelendpoint_operator.rollout.gates import error_rate, latency
 from modelendpoint_operator.rollout.judging import begin_period, failure_of, judge, time_to_look, undecided_of
-from modelendpoint_operator.rollout.machine import due_checks
+from modelendpoint_operator.rollout.waking import due_checks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = {"name": "first", "path": "/"}
