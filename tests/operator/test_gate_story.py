@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelendpoint_operator.observation import Measurement, PodReport
-from support.invariants import assert_clean
+from support.invariants import Invariants, assert_clean
 from support.stories import a_serving_world, a_world, everything_is, split
 from support.world import World
 
@@ -192,11 +192,23 @@ def test_waiting_for_requests_ends_as_the_spec_says(action: str, reason: str, we
 
 def test_a_person_can_promote_what_a_gate_can_not_tell() -> None:
     world = a_busy_world({"steps": STEPS[:1], "gates": ERRORS}, traffic=0)
-    update(world, turns=50)
-    assert world.reason() == "RollingOut"
+    update(world, turns=20)
+    assert "to go on without" not in world.condition("Reconciling")["message"], "the step's time runs"  # type: ignore[index]
+    world.settle(turns=30)
+    message = world.condition("Reconciling")["message"]  # type: ignore[index]
+    assert message.endswith("kubectl annotate mep churn -n shop --overwrite modelendpoint.dev/promote=2")
 
     world.annotate(promote="2")
     world.settle()
+    assert everything_is(world, 2)
+
+
+def test_a_promote_is_kept_for_the_pause_when_no_gate_stands_in_the_way() -> None:
+    world = a_busy_world({"steps": [STEPS[0], {"weight": 50, "pause": True}]}, traffic=0)
+    update(world, turns=10)
+    world.annotate(promote="2")
+    world.settle(turns=80)
+
     assert everything_is(world, 2)
 
 
@@ -232,6 +244,24 @@ def test_a_failure_on_the_way_to_more_takes_that_back_before_it_pauses() -> None
     world.settle()
 
     assert (stalled(world)[0], split(world), world.status["rollout"]["step"]) == ("GateFailed", {2: 10, 1: 90}, 0)
+
+
+def test_a_failure_that_waits_for_a_person_outlives_the_loss_of_the_candidates_pods() -> None:
+    world = a_busy_world({"steps": STEPS[:1], "onFailure": "Pause"})
+    world.failing = {2: 1.0}
+    update(world, turns=40)
+    assert stalled(world)[0] == "GateFailed"
+
+    Invariants(world).hurt.add(2)
+    world.watchers.pop(0)
+    world.fail_pods(2)
+    world.settle(turns=20)
+    assert (stalled(world)[0], split(world)) == ("GateFailed", {1: 100})
+
+    world.failing = {}
+    world.annotate(promote="2")
+    world.settle(turns=10)
+    assert split(world) == {2: 10, 1: 90}, "a person's promote begins the step anew"
 
 
 # Response times.
