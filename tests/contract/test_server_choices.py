@@ -48,7 +48,14 @@ def test_all_choices_reach_the_server() -> None:
 def test_what_is_left_out_is_the_servers_own() -> None:
     given, own = settings_of({"model": MODEL}), Settings(model_uri=MODEL["uri"])
 
-    for name in ("service_account", "golden_examples_uri", "execution_providers", "batch_max_size", "max_body_bytes", "max_waiting"):
+    for name in (
+        "service_account",
+        "golden_examples_uri",
+        "execution_providers",
+        "batch_max_size",
+        "max_body_bytes",
+        "max_waiting",
+    ):
         assert getattr(given, name) == getattr(own, name)
 
 
