@@ -148,6 +148,14 @@ class _ShardRun:
         self._tally: Tally | None = None
 
     def run(self, most_rejected: int | None) -> Outcome:
+        try:
+            return self._run(most_rejected)
+        finally:
+            self._errors.abandon()
+            self._parts.abandon()
+            self._differing.abandon()
+
+    def _run(self, most_rejected: int | None) -> Outcome:
         started = time.monotonic()
         with ThreadPoolExecutor(self._work.threads, thread_name_prefix="rows") as pool:
             for piece in self._shard.pieces:
@@ -288,6 +296,10 @@ class _Parts:
         self._folder.mkdir(parents=True, exist_ok=True)
         writer = self._writers[partition] = open_writer(self._kind, self._folder / str(len(self._writers)))
         return writer
+
+    def abandon(self) -> None:
+        for writer in self._writers.values():
+            writer.abandon()
 
     def finish(self) -> list[tuple[str, Written]]:
         """Close all files; return each with its name in the output."""

@@ -3,6 +3,7 @@
 Text is made from whole columns at a time, without a Python object for each value.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -43,6 +44,9 @@ class PartWriter(Protocol):
 
     def finish(self) -> Written:
         """Close the file."""
+
+    def abandon(self) -> None:
+        """Close the file, whatever is in it; closed already is fine."""
 
 
 def open_writer(kind: Format, path: Path) -> PartWriter:
@@ -98,6 +102,11 @@ class TextWriter:
             raise disk_full(error) from error
         return Written(self._path, self._rows, self._bytes, self._digest.hexdigest())
 
+    def abandon(self) -> None:
+        """Close the file, whatever is in it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
 
 class _ParquetWriter:
     """Gathers rows to row groups of a good size."""
@@ -140,6 +149,11 @@ class _ParquetWriter:
         with open(self._path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Written(self._path, self._rows, self._path.stat().st_size, digest)
+
+    def abandon(self) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
 
 
 def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
