@@ -184,7 +184,9 @@ def _compared_with(course: Course, situation: Situation) -> Counts | None:
     """Name what is compared with: stable in the same period, or what was known of the other one; None if none is."""
     assert course.rollout is not None
     if course.rollout.reference is not None:
-        return from_status(course.rollout.reference)
+        reference = from_status(course.rollout.reference)
+        # A revision that never had a request is no measure: what came after it is judged by itself then.
+        return reference if reference.answers else None
     if course.is_baking or course.stable is None:
         return None
     return counts_since(course.rollout.baseline, situation.seen, course.stable)

@@ -71,6 +71,19 @@ def test_only_what_came_after_the_period_began_is_judged() -> None:
     assert (finding.gate, finding.candidate_requests, finding.stable_requests) == ("errorRate", 100, 1000)
 
 
+@pytest.mark.parametrize(("before", "fails"), [((0, 0), True), ((900, 900), False)])
+def test_what_is_compared_with_a_revision_that_never_had_a_request_is_judged_by_itself(
+    before: tuple[int, int], fails: bool
+) -> None:
+    endpoint = an_endpoint()
+    course = Course(stable=7, candidate=8, rollout=endpoint.status.rollout, handled={})
+    look = a_situation(endpoint, routers=(a_router(stable=before, candidate=(0, 0)),))
+    course = begin_period(course, look, weight=100, compared_with=7)
+
+    found = failure_of(after(endpoint, course, seconds=1, stable=before, candidate=(100, 100)))
+    assert (found is not None) == fails
+
+
 def test_a_verdict_is_told_once_in_a_period() -> None:
     endpoint = an_endpoint()
     course = after(endpoint, begun(endpoint), seconds=1, stable=(1900, 19), candidate=(150, 150))
