@@ -244,8 +244,7 @@ def policy(cluster: Cluster) -> Iterator[None]:
     document = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects, editor]})
     cluster.kubectl("apply", "-f", "-", stdin=document)
     where = ("-n", NAMESPACE)
-    account = f"{SYSTEM}:batch-crd-test-modelendpoint-operator"
-    users = ("--user=ann", "--user=bob", "--user=pod", f"--serviceaccount={account}")
+    users = ("--user=ann", "--user=bob", "--user=pod")
     cluster.kubectl("create", "rolebinding", "edit", *where, f"--clusterrole={editor['metadata']['name']}", *users)
     for role, user, right in (
         ("get-models", "ann", ("--verb=get", "--resource=secrets", "--resource-name=models")),
@@ -327,7 +326,3 @@ class TestRightsOfAuthors:
         cluster.kubectl("annotate", "bp", "guarded", "modelendpoint.dev/retry=1", *bob)
         elsewhere = manifest.replace("s3://reports/", "s3://mine/")
         assert "bob may not get each of the Secrets models" in try_as(cluster, "bob", manifest=elsewhere)
-
-    def test_the_runs_that_the_operator_makes_of_a_schedule_are_let_through(self, cluster: Cluster) -> None:
-        operator = f"system:serviceaccount:{SYSTEM}:batch-crd-test-modelendpoint-operator"
-        assert "created" in try_as(cluster, operator, output=with_secret(OUT, "database"))
