@@ -100,6 +100,17 @@ def test_defaults_are_filled_in_by_the_server_and_the_authors_text_stays(cluster
         "rollout": {
             "strategy": "Canary",
             "steps": [{"weight": 10, "holdSeconds": 60}, {"weight": 50, "holdSeconds": 60}],
+            "keepSeconds": 300,
+            "bakeSeconds": 0,
+            "onFailure": "Rollback",
+            "gates": {
+                "errorRate": {"maxIncreasePercent": 2, "countClientErrors": True},
+                "prometheus": [],
+                "http": [],
+                "minimumRequests": 50,
+                "confidencePercent": 95,
+                "insufficientData": {"afterSeconds": 0, "action": "Continue"},
+            },
         },
         "routing": {"replicas": 2, "timeoutSeconds": 60},
         "revisionHistoryLimit": 10,
