@@ -1,7 +1,7 @@
 """The gate on failed requests."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modelendpoint_operator.api.gates import ErrorRateGate
@@ -132,6 +132,8 @@ def test_about_as_many_requests_as_are_missing_decide(
 ) -> None:
     stable = (round(stable_share * size * ratio), round(size * ratio))
     candidate = (round(share * size), size)
+    # With few failures, rounding what would be more of the same changes what it is.
+    assume(all(failed == 0 or failed >= 30 for failed in (candidate[0], stable[0])))
     before = judged(candidate, stable)
     if before.missing_requests is None:
         return
