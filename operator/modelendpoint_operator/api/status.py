@@ -75,15 +75,9 @@ class Verdict(StrEnum):
     INSUFFICIENT_DATA = "InsufficientData"
 
 
-class FindingStatus(ApiModel):
-    """The latest answer of a gate in this step."""
+class ComparisonNumbers(ApiModel):
+    """The numbers of a comparison; absent where nothing was compared."""
 
-    gate: str
-    """errorRate, latency, prometheus/<name> or http/<name>."""
-    verdict: Verdict
-    """Pass, Fail, or InsufficientData when it can't tell yet."""
-    message: str
-    """The numbers, in a sentence."""
     effect: float | None = None
     """Candidate minus stable, in percentage points or milliseconds."""
     lower: float | None = None
@@ -96,6 +90,17 @@ class FindingStatus(ApiModel):
     """Requests of the candidate that were counted."""
     stable_requests: int | None = None
     """Requests of the stable revision that were counted."""
+
+
+class FindingStatus(ComparisonNumbers):
+    """The latest answer of a gate in this step."""
+
+    gate: str
+    """errorRate, latency, prometheus/<name> or http/<name>."""
+    verdict: Verdict
+    """Pass, Fail, or InsufficientData when it can't tell yet."""
+    message: str
+    """The numbers, in a sentence."""
     missing_requests: int | None = None
     """About how many more requests of the candidate are needed to tell."""
 
@@ -172,7 +177,7 @@ class RolloutStatus(ApiModel):
     """What was known of the previous revision when the candidate took over; the gates compare with it."""
 
 
-class Decision(ApiModel):
+class Decision(ComparisonNumbers):
     """Something that was found out or decided about a revision, with the numbers."""
 
     time: datetime
@@ -187,18 +192,6 @@ class Decision(ApiModel):
     """Pass, Fail, InsufficientData (at its deadline), Paused, Promoted, RolledBack or Aborted."""
     message: str
     """The cause, in a sentence."""
-    effect: float | None = None
-    """Candidate minus stable, in percentage points or milliseconds."""
-    lower: float | None = None
-    """Lower end of the interval that the effect is in."""
-    upper: float | None = None
-    """Upper end of it."""
-    threshold: float | None = None
-    """Largest effect that is allowed."""
-    candidate_requests: int | None = None
-    """Requests of the candidate that were counted."""
-    stable_requests: int | None = None
-    """Requests of the stable revision that were counted."""
 
 
 class RoutesStatus(ApiModel):

@@ -9,7 +9,14 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from modelendpoint_operator.api.gates import Gates
-from modelendpoint_operator.api.status import Decision, FindingStatus, Phase, RolloutStatus, Verdict
+from modelendpoint_operator.api.status import (
+    ComparisonNumbers,
+    Decision,
+    FindingStatus,
+    Phase,
+    RolloutStatus,
+    Verdict,
+)
 from modelendpoint_operator.observation import Check
 from modelendpoint_operator.rollout.course import Course, Situation, remembered
 from modelendpoint_operator.rollout.gates import error_rate, latency
@@ -102,7 +109,7 @@ def with_verdict(course: Course, situation: Situation, finding: FindingStatus) -
         for known in course.decisions
     ):
         return course
-    numbers = finding.model_dump(include=_NUMBERS)
+    numbers = finding.model_dump(include=set(ComparisonNumbers.model_fields))
     step = measured_step(rollout)
     decision = Decision(
         time=situation.now,
@@ -200,8 +207,6 @@ def _is_news(rollout: RolloutStatus, findings: Sequence[FindingStatus], situatio
     pause = min(max(WRITE_AFTER, age / 20), WRITE_AFTER_AT_MOST)
     return list(findings) != rollout.findings and situation.now - rollout.measured_at >= pause
 
-
-_NUMBERS = {"effect", "lower", "upper", "threshold", "candidate_requests", "stable_requests"}
 
 _REASONS = {
     Verdict.PASS: ("GatePassed", False),
