@@ -47,7 +47,7 @@ def load_worker(settings: Settings) -> "WSGIApplication":
 
 
 def _drain_on_signal(lifecycle: Lifecycle) -> None:
-    """Drain on SIGUSR1, whichever thread the kernel hands it to.
+    """Drain on SIGUSR1, and see every other signal handled, whichever thread the kernel hands it to.
 
     The main thread sleeps in a lock, and Python runs handlers in the main thread only: a signal that another thread gets
     would wait until it wakes up. What is written to the wake-up socket is read at once.
@@ -56,12 +56,16 @@ def _drain_on_signal(lifecycle: Lifecycle) -> None:
     writer.setblocking(False)
     signal.signal(signal.SIGUSR1, lambda signum, frame: None)
     signal.set_wakeup_fd(writer.fileno())
+    main = threading.main_thread()
 
     def watch() -> None:
         # The thread keeps both ends open.
         while (number := reader.recv(1)) and writer.fileno() >= 0:
             if number[0] == signal.SIGUSR1:
                 lifecycle.drain()
+            elif main.ident is not None:
+                # A SIGTERM on the heels of a SIGUSR1 goes to another thread: this makes the main thread run its handler.
+                signal.pthread_kill(main.ident, signal.SIGUSR1)
 
     threading.Thread(target=watch, name="signals", daemon=True).start()
 

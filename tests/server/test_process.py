@@ -1,6 +1,7 @@
 """The real process: started from its environment, asked over the loopback, ended by a signal."""
 
 import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -98,6 +99,15 @@ def test_a_second_sigterm_ends_the_wait(tmp_path: Path) -> None:
         server.wait_until("Draining")
         server.process.terminate()
         assert server.process.wait(15) == 0
+
+
+def test_a_signal_that_another_thread_gets_ends_the_worker(tmp_path: Path) -> None:
+    with started(LINEAR, tmp_path) as server:
+        worker = server.worker()
+        other = max(int(task.name) for task in Path(f"/proc/{worker}/task").iterdir())
+        assert other != worker
+        assert ctypes.CDLL(None).tgkill(worker, other, signal.SIGTERM) == 0
+        assert server.process.wait(15) is not None
 
 
 def test_a_worker_that_dies_ends_the_process(tmp_path: Path) -> None:
