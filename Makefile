@@ -24,7 +24,7 @@ check: init ## Look the code over: ruff, mypy, import rules, generated files
 	$(BIN)/pytest -q tests/contract/test_generated_files.py
 
 test-fast: check ## check, and all tests that need no cluster
-	$(BIN)/pytest -m "not cluster" $(ARGS)
+	$(BIN)/pytest -m "not cluster" -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test: test-fast ## All of it, and the tests on a real cluster of its own
 	hack/test-on-cluster $(ARGS)

@@ -152,7 +152,9 @@ class Lifecycle:
         try:
             self.get_ready()
         except ModelError as error:
-            return error
+            # What the frames on the way held, such as half a model, must not stay for as long as the failure is told.
+            error.__cause__ = error.__context__ = None
+            return error.with_traceback(None)
         except Exception:  # noqa: BLE001  the last thing that may happen is a thread that is gone without a word
             _LOG.exception("Unexpected error")
             return InternalError("The server has a bug; its log has the details.")

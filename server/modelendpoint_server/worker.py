@@ -37,12 +37,13 @@ def load_worker(settings: Settings) -> "WSGIApplication":
     # NumPy's warnings of overflows: every place where one may happen looks at the result.
     warnings.simplefilter("ignore", RuntimeWarning)
     memory = memory_size()
-    cap_memory(memory - settings.memory_reserve_bytes)
     port = PortProbe(settings.host, settings.port)
     service = build_service(settings, cores=usable_cores(), memory=memory, is_listening=port.is_open)
     _drain_on_signal(service.lifecycle)
-    service.lifecycle.start()
     serve_management(create_management_app(service), host=settings.host, port=settings.management_port)
+    # After the threads that shall work when there is no memory left: their stacks are theirs already.
+    cap_memory(memory - settings.memory_reserve_bytes)
+    service.lifecycle.start()
     return create_app(service)
 
 

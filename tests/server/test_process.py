@@ -141,7 +141,7 @@ def test_a_model_that_does_not_fit_into_memory_is_too_large(tmp_path: Path) -> N
         report = server.report()
         assert report["reason"] == "ModelTooLarge", report
         assert "server.resources.limits.memory" in report["message"]
-        assert server.managed("/livez")[0] == 200
+        assert {server.managed("/livez")[0] for _ in range(50)} == {200}
 
 
 def _all_memory() -> int:
