@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelendpoint.errors import CliError
+from modelendpoint.sockets import family_of, is_free
 
 FIRST_PORT = 8080
 _TRIED_PORTS = 100
@@ -112,10 +113,10 @@ def ended_by_signals() -> Iterator[None]:
 def choose_port(host: str, wanted: int | None) -> int:
     """Return the port that is wanted, or the first free one from 8080 on; raise ``CliError`` when it is taken."""
     if wanted is not None:
-        if not _is_free(host, wanted):
+        if not is_free(host, wanted):
             raise CliError(f"Port {wanted} of {host} is taken. Choose another one, or none: --port {wanted + 1}")
         return wanted
-    free = next((port for port in range(FIRST_PORT, FIRST_PORT + _TRIED_PORTS) if _is_free(host, port)), None)
+    free = next((port for port in range(FIRST_PORT, FIRST_PORT + _TRIED_PORTS) if is_free(host, port)), None)
     if free is None:
         raise CliError(f"No port of {host} from {FIRST_PORT} on is free. Choose one: --port NUMBER")
     return free
@@ -150,28 +151,13 @@ def _get(url: str) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
-def _is_free(host: str, port: int) -> bool:
-    with closing(socket.socket(_family(host))) as probe:
-        # As the server's own listener does; without it a port is taken for a minute after its last connection.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
 def _free_port(host: str) -> int:
-    with closing(socket.socket(_family(host))) as probe:
+    with closing(socket.socket(family_of(host))) as probe:
         try:
             probe.bind((host, 0))
         except OSError as error:
             raise CliError(f"{host} is no address of this machine. Leave --host out, or say 0.0.0.0.") from error
         return int(probe.getsockname()[1])
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _in_url(host: str) -> str:

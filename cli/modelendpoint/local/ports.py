@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelendpoint.local.mounts import write_whole
 from modelendpoint.local.relocation import LOOPBACK
+from modelendpoint.sockets import is_free
 
 
 class TrafficPorts:
@@ -17,7 +18,7 @@ class TrafficPorts:
         self._first = first
         self._lock = threading.Lock()
         known: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
-        self._chosen = {endpoint: port for endpoint, port in known.items() if is_free(port)}
+        self._chosen = {endpoint: port for endpoint, port in known.items() if is_free(LOOPBACK, port)}
 
     def choose(self, namespace: str, endpoint: str) -> int:
         """Name the port of an endpoint, a free one when it has none yet."""
@@ -30,7 +31,7 @@ class TrafficPorts:
 
     def _next(self) -> int:
         port = self._first
-        while port in self._chosen.values() or not is_free(port):
+        while port in self._chosen.values() or not is_free(LOOPBACK, port):
             port += 1
         return port
 
@@ -45,14 +46,3 @@ def free_ports(count: int) -> list[int]:
     finally:
         for probe in probes:
             probe.close()
-
-
-def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a port, not even a process that would share it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

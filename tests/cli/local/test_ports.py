@@ -3,13 +3,15 @@
 import socket
 from pathlib import Path
 
-from modelendpoint.local.ports import TrafficPorts, free_ports, is_free
+from modelendpoint.local.ports import TrafficPorts, free_ports
+from modelendpoint.local.relocation import LOOPBACK
+from modelendpoint.sockets import is_free
 
 
 def test_free_ports_are_free_and_all_different() -> None:
     ports = free_ports(8)
     assert len(set(ports)) == 8
-    assert all(map(is_free, ports))
+    assert all(is_free(LOOPBACK, port) for port in ports)
 
 
 def test_a_port_that_somebody_shares_is_not_free() -> None:
@@ -17,7 +19,7 @@ def test_a_port_that_somebody_shares_is_not_free() -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
-        assert not is_free(other.getsockname()[1])
+        assert not is_free(LOOPBACK, other.getsockname()[1])
 
 
 def test_each_endpoint_has_a_port_of_its_own_and_keeps_it(tmp_path: Path) -> None:

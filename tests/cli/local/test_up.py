@@ -11,7 +11,8 @@ from contextlib import suppress
 import pytest
 import yaml
 
-from modelendpoint.local.ports import is_free
+from modelendpoint.local.relocation import LOOPBACK
+from modelendpoint.sockets import is_free
 from support.laptop import FIRST, PATIENCE_SECONDS, SECOND, Laptop, expected, living
 from support.onnx_models import as_config_map_data, corrupt
 from support.routers import wait_until
@@ -48,7 +49,7 @@ def test_an_update_goes_by_canary_and_a_bad_one_is_refused_while_stable_serves_o
     pids = [pod["pid"] for pod in laptop.endpoint()["pods"] if pod["pid"]]
     assert laptop.interrupt() == 0
     assert living(pids) == []
-    assert is_free(laptop.port)
+    assert is_free(LOOPBACK, laptop.port)
     assert sorted(entry.name for entry in laptop.folder.iterdir()) == ["endpoint.yaml", "model.onnx", "out"]
 
 
@@ -60,7 +61,7 @@ def test_what_is_killed_comes_back(laptop: Laptop) -> None:
         assert laptop.predict() == (200, "1", expected(FIRST))
         assert [pod["restarts"] for pod in laptop.pods(component)] == [1]
     assert laptop.run("local", "down").returncode == 0
-    assert is_free(laptop.port)
+    assert is_free(LOOPBACK, laptop.port)
 
 
 def kill_and_wait(laptop: Laptop, component: str) -> None:
