@@ -36,6 +36,10 @@ def gates(**kinds: Any) -> dict[str, Any]:
     return {"rollout": {"gates": kinds}}
 
 
+def routing(**parts: Any) -> dict[str, Any]:
+    return {"routing": parts}
+
+
 ACCEPTED = [
     ("churn", {}),
     ("a", {}),
@@ -66,6 +70,8 @@ ACCEPTED = [
     ("churn", {"rollout": {"strategy": "BlueGreen", "preview": {"pause": True}, "keepSeconds": 0, "bakeSeconds": 60}}),
     ("churn", steps({"weight": 5}, candidateReplicas=2, onFailure="Pause")),
     ("churn", gates()),
+    ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
+    ("churn", routing(stickyBy={"cookie": "customer_id"})),
     ("churn", gates(errorRate={}, latency={}, insufficientData={"action": "Rollback"}, confidencePercent=99.9)),
     ("churn", gates(http=[{"name": "alive", "path": "/v2/health/ready"}, {"name": "judge", "url": "http://judge/"}])),
     ("churn", gates(http=[{"name": "a", "url": "http://judge-$(CANDIDATE).$(NAMESPACE).svc:80/x", "body": "{}"}])),
@@ -160,6 +166,12 @@ BREAKING_A_RULE = [
         "churn",
         gates(http=[{"name": "a", "path": "/", "url": "http://judge/"}]),
         "spec.rollout.gates.http[0]: Forbidden: must have either path, to ask the candidate, or url",
+    ),
+    ("churn", routing(stickyBy={}), "spec.routing.stickyBy: Forbidden: must have either header or cookie"),
+    (
+        "churn",
+        routing(stickyBy={"header": "x-customer-id", "cookie": "customer"}),
+        "spec.routing.stickyBy: Forbidden: must have either header or cookie",
     ),
 ]
 

@@ -143,4 +143,9 @@ RULES = (
         rule="has(self.path) != has(self.url)",
         message="must have either path, to ask the candidate, or url, to ask a service of your own",
     ),
+    Rule(
+        at="spec.routing.stickyBy",
+        rule="has(self.header) != has(self.cookie)",
+        message="must have either header or cookie, whose value keeps a caller with one revision",
+    ),
 )

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
+from modelendpoint_operator.api.routing import Stickiness
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
 Weight = Annotated[int, Field(ge=0, le=100, strict=True)]
@@ -215,6 +216,9 @@ class Routing(ApiModel):
     """Number of router pods."""
     timeout_seconds: Annotated[int, Field(ge=1, le=600, strict=True)] = 60
     """Longest time an answer may take; then the router answers 504."""
+    sticky_by: Stickiness | None = None
+    """What keeps a caller with one revision while the traffic is shared. Without it every request is shared out by
+    chance."""
 
 
 class ModelEndpointSpec(ApiModel):

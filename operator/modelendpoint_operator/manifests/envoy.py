@@ -13,6 +13,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.bootstrap import build_bootstrap
 from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager, pass_buffer
+from modelendpoint_operator.manifests.stickiness import build_stickiness
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source, header
 from modelendpoint_operator.observation import Leg
 
@@ -120,13 +121,16 @@ def _fits_buffer() -> Document:
 
 def _weighted_route(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
     timeout = endpoint.spec.routing.timeout_seconds
+    stickiness = build_stickiness(endpoint.spec.routing.sticky_by)
     return {
         "route": {
             "weighted_clusters": {
                 "clusters": [
                     {"name": names.revision_name(endpoint.name, leg.revision), "weight": leg.weight} for leg in legs
-                ]
+                ],
+                **({"use_hash_policy": True} if stickiness else {}),
             },
+            **stickiness,
             "timeout": f"{timeout}s",
             # Without it the listener's limit for silent requests would end a prediction that may take longer.
             "idle_timeout": f"{timeout + 5}s",
