@@ -158,6 +158,11 @@ def revision_host(endpoint: str, revision: int, *, namespace: str, domain: str) 
     return f"{revision_name(endpoint, revision)}.{namespace}.svc.{domain}."
 
 
+def revision_identity(endpoint: str, revision: int, *, namespace: str) -> str:
+    """Name what the pods of one revision call themselves, so that another pod at the same address is told apart."""
+    return f"{namespace}/{revision_name(endpoint, revision)}"
+
+
 def revision_url(endpoint: str, revision: int, *, namespace: str, domain: str) -> str:
     """Name the URL under which a revision's ready pods are reached past the router, from inside the cluster."""
     return f"http://{revision_name(endpoint, revision)}.{namespace}.svc.{domain}:{SERVER_PORT}"

@@ -29,6 +29,14 @@ _MOST_BODY_BYTES = 1024
 def create_management_app(service: Service) -> Flask:
     """Make the app of the management port."""
     app = Flask("modelendpoint_server.management", static_folder=None)
+    settings = service.settings
+    identity = f"{settings.namespace}/{settings.name}-r{settings.revision}"
+
+    @app.after_request
+    def tell_identity(response: Response) -> Response:
+        # The router takes no pod for one of the revision that does not call itself so.
+        response.headers["x-envoy-upstream-healthchecked-cluster"] = identity
+        return response
 
     @app.get("/livez")
     def live() -> Response:

@@ -60,7 +60,7 @@ class Settings:
         "`file://`.",
     )
     name: str = _setting("model", "The endpoint's name; it is the model's name in the protocols.")
-    namespace: str = _setting("", "The endpoint's namespace; only for logs and metrics.")
+    namespace: str = _setting("", "The endpoint's namespace; routers know a server by it.")
     revision: str = _setting("0", "The revision that this process serves; sent as `x-model-revision`.")
     model_version: str = _setting("", "The model's version, for people.")
     model_sha256: str = _setting("", "Digest that the model must have; other bytes are refused.")

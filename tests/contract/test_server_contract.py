@@ -12,6 +12,7 @@ from modelendpoint_operator.adapters.reduction import parse_report
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.api.spec import ModelEndpointSpec
+from modelendpoint_operator.manifests.envoy import CHECK_SECONDS, build_clusters
 from modelendpoint_operator.manifests.model_server import build_model_server
 from modelendpoint_operator.observation import PodReport, RevisionRecord
 from modelendpoint_operator.planner import MAY_BE_MOUNTED_LATER
@@ -40,14 +41,18 @@ MODELS = {
 }
 
 
-def pod_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the pod of revision 7 of an endpoint."""
-    endpoint = ModelEndpoint.from_body(
+def an_endpoint(model: Mapping[str, Any]) -> ModelEndpoint:
+    return ModelEndpoint.from_body(
         {
             "metadata": {"name": "churn", "namespace": "shop", "uid": "u-1", "generation": 1},
             "spec": {"model": model},
         }
     )
+
+
+def pod_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the pod of revision 7 of an endpoint."""
+    endpoint = an_endpoint(model)
     template = RevisionTemplate.from_spec(endpoint.spec, server_image="server:1")
     record = RevisionRecord(number=7, template=template, sha256=None)
     manifests = build_model_server(endpoint, record, replicas=1, image_pull_policy="Always", drain_seconds=15)
@@ -177,6 +182,23 @@ def test_the_probes_ask_what_the_server_answers(service: Service) -> None:
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] == "management"
         assert client.get(container[probe]["httpGet"]["path"]).status_code == 200
+
+
+def test_a_router_knows_the_server_by_the_name_that_the_operator_gave_it(service: Service) -> None:
+    cluster = build_clusters(an_endpoint(MODELS["s3"]), [7])["resources"][0]
+    (check,) = cluster["health_checks"]
+    (host,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    server = build_service(settings_of(pod_of(MODELS["s3"])), cores=2, memory=2**30)
+
+    told = create_management_app(server).test_client().get(check["http_health_check"]["path"])
+
+    assert told.headers["x-envoy-upstream-healthchecked-cluster"] == "shop/churn-r7"
+    assert check["http_health_check"]["service_name_matcher"] == {"exact": "shop/churn-r7"}
+    assert host["endpoint"]["health_check_config"] == {"port_value": Settings(model_uri="").management_port}
+
+
+def test_a_server_that_was_told_to_end_answers_until_every_router_knows() -> None:
+    assert settings_of(pod_of(MODELS["s3"])).drain_seconds >= 2 * CHECK_SECONDS
 
 
 def test_the_operator_understands_the_report_of_a_ready_server(service: Service) -> None:

@@ -25,7 +25,7 @@ from modelendpoint_operator.observation import Leg
 from support.emulators import free_port
 from support.load_run import make_requests
 from support.onnx_models import linear_model, some_rows
-from support.routers import Router, wait_until
+from support.routers import Host, Router, wait_until
 from support.server_process import Server, started
 
 MODEL = linear_model([0.5, -1.5, 2.0], intercept=1.0)
@@ -38,7 +38,7 @@ class Pod:
     """One server at an address that stays the same, through any number of ends."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.host = Host("127.0.0.1", free_port(), free_port())
         self._folder = folder
         self._folder.mkdir()
         self._running = contextlib.ExitStack()
@@ -46,7 +46,9 @@ class Pod:
 
     def start(self) -> None:
         """Start, and come back when it is ready."""
-        self._server = self._running.enter_context(started(MODEL, self._folder, port=self.port))
+        self._server = self._running.enter_context(
+            started(MODEL, self._folder, port=self.host.port, management=self.host.management, drain_seconds="2")
+        )
 
     def end(self, number: int) -> None:
         """End by a signal: SIGTERM lets it drain, SIGKILL hits the process that serves, without a warning."""
@@ -78,7 +80,7 @@ def router(pods: list[Pod], tmp_path: Path) -> Iterator[Router]:
     (tmp_path / "router").mkdir()
     router = Router(tmp_path / "router")
     documents = build_documents(ModelEndpoint.from_body(body), [Leg(revision=7, weight=100)], [7])
-    router.write(documents, {7: [("127.0.0.1", pod.port) for pod in pods]})
+    router.write(documents, {7: [pod.host for pod in pods]})
     router.start()
     yield router
     router.stop()

@@ -20,7 +20,7 @@ from modelendpoint_server.admission import LargeBodies
 from modelendpoint_server.errors import Overloaded
 from support import fuzz, model_zoo
 from support.onnx_models import linear_model
-from support.routers import Router
+from support.routers import Host, Router
 from support.server_process import JSON, ROW, Server, started
 
 LINEAR = linear_model([1.0, 2.0], intercept=0.5)
@@ -52,7 +52,7 @@ def routed(server: Server, tmp_path: Path) -> Iterator[Router]:
     folder.mkdir()
     router = Router(folder)
     documents = build_documents(ModelEndpoint.from_body(body), [Leg(revision=7, weight=100)], [7])
-    router.write(documents, {7: [("127.0.0.1", server.port)]})
+    router.write(documents, {7: [Host("127.0.0.1", server.port, server.management)]})
     router.start()
     try:
         ends = time.monotonic() + 10

@@ -12,11 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelendpoint_operator import names
 
-Host = tuple[str, int]
+
+class Host(NamedTuple):
+    """Where a model server is: for requests, and for those who ask whether it is ready."""
+
+    address: str
+    port: int
+    management: int
+
+
 Documents = Mapping[str, Mapping[str, Any]]
 
 
@@ -135,7 +143,15 @@ class Router:
 
 
 def _load_assignment(cluster: str, hosts: Sequence[Host]) -> dict[str, Any]:
-    endpoints = [{"endpoint": {"address": _socket_address(host, port)}} for host, port in hosts]
+    endpoints = [
+        {
+            "endpoint": {
+                "address": _socket_address(host.address, host.port),
+                "health_check_config": {"port_value": host.management},
+            }
+        }
+        for host in hosts
+    ]
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": endpoints}]}
 
 
@@ -152,12 +168,21 @@ class Exchange(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: "ModelServer"
 
+    def do_GET(self) -> None:
+        if self.path != names.PATH_READY:
+            return self.do_POST()
+        status, identity = (200 if self.server.is_ready else 503), self.server.identity
+        self.send_response(status)
+        self.send_header("x-envoy-upstream-healthchecked-cluster", identity)
+        self.send_header("content-length", "0")
+        self.end_headers()
+        self.wfile.flush()
+        return None
+
     def do_POST(self) -> None:
         body = self._body()
         self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         self.server.behaviour(self)
-
-    do_GET = do_POST
 
     def answer(self, status: int = 200, body: bytes | None = None) -> None:
         """Answer with the revision's name, and with the request's own body unless another is given."""
@@ -192,16 +217,21 @@ Behaviour = Callable[[Exchange], None]
 
 
 class ModelServer(ThreadingHTTPServer):
-    """A server that stands for one pod of a revision, on a port of its own."""
+    """A server that stands for one pod of a revision, on one port for requests and for those who ask if it is ready."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, revision: int, behaviour: Behaviour = Exchange.answer) -> None:
-        super().__init__(("127.0.0.1", 0), Exchange)
+    def __init__(
+        self, revision: int, behaviour: Behaviour = Exchange.answer, *, address: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        super().__init__((address, port), Exchange)
         self.revision = revision
         self.behaviour = behaviour
+        self.management_port = self.server_port
+        self.is_ready = True
+        self.identity = names.revision_identity("churn", revision, namespace="shop")
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -210,7 +240,7 @@ class ModelServer(ThreadingHTTPServer):
     @property
     def host(self) -> Host:
         """Where it listens."""
-        return ("127.0.0.1", self.server_port)
+        return Host(str(self.server_address[0]), self.server_port, self.management_port)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -232,6 +262,19 @@ class ModelServer(ThreadingHTTPServer):
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 reset(connection)
+
+
+@contextlib.contextmanager
+def black_hole(address: str, port: int) -> Iterator[None]:
+    """Let connections to an address hang, like a pod whose node has vanished."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((address, port), backlog=0))
+        # The kernel drops what comes when this many wait to be accepted, and nobody accepts.
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield
 
 
 def reset(connection: socket.socket) -> None:

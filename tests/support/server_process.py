@@ -63,6 +63,7 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(SERVER),
         "MODELENDPOINT_NAME": "churn",
+        "MODELENDPOINT_NAMESPACE": "shop",
         "MODELENDPOINT_REVISION": "7",
         "MODELENDPOINT_MODEL_URI": f"file://{folder}/model.onnx",
         "MODELENDPOINT_MODEL_DIR": str(folder / "models"),
@@ -74,11 +75,17 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def started(
-    data: bytes | TinyModel, folder: Path, *, until: str = "Ready", port: int | None = None, **changes: str
+    data: bytes | TinyModel,
+    folder: Path,
+    *,
+    until: str = "Ready",
+    port: int | None = None,
+    management: int | None = None,
+    **changes: str,
 ) -> Iterator[Server]:
     """Run a server until the block ends; the block begins as soon as it is in the state."""
     (folder / "model.onnx").write_bytes(data if isinstance(data, bytes) else data.data)
-    port, management = port or free_port(), free_port()
+    port, management = port or free_port(), management or free_port()
     settings = environment(folder, port=str(port), management_port=str(management), **changes)
     process = subprocess.Popen(
         [sys.executable, "-m", "modelendpoint_server"], env=settings, stderr=subprocess.PIPE, text=True

@@ -44,7 +44,7 @@ class Node:
         self._say = say
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
-        self._hosts: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._hosts: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {}
         self._listeners: list[Callable[[str, str], None]] = []
         self._changed = threading.Event()
         self._stop = threading.Event()
@@ -177,11 +177,12 @@ class Node:
                 write_whole(hosts_file(folder, name), json.dumps(build_hosts(name, ports)).encode())
         self._hosts = wanted
 
-    def _ports_behind(self, service: Object) -> tuple[int, ...]:
+    def _ports_behind(self, service: Object) -> tuple[tuple[int, int], ...]:
+        """Name the ports of each ready pod: the one for traffic, and the one that tells whether it is ready."""
         selector, port = service["spec"]["selector"], service["spec"]["ports"][0]["port"]
         return tuple(
             sorted(
-                pod.launch.ports[port]
+                (pod.launch.ports[port], pod.launch.ports[names.MANAGEMENT_PORT])
                 for pod in self.pods(namespace=service["metadata"]["namespace"])
                 if pod.launch and pod.is_ready and not is_terminating(pod.body)
                 if selector.items() <= pod.body["metadata"]["labels"].items()

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from modelendpoint_operator import names
 from modelendpoint_operator.manifests.router import drain_command
-from modelendpoint_operator.manifests.xds import Document, discovery
+from modelendpoint_operator.manifests.xds import Document, address, discovery
 
 LOOPBACK = "127.0.0.1"
 
@@ -126,10 +126,13 @@ def hosts_file(folder: Path, service: str) -> Path:
     return folder / f"{service}.json"
 
 
-def build_hosts(service: str, ports: Sequence[int]) -> Document:
-    """Build the list of hosts that stands for the DNS record of a headless Service."""
+def build_hosts(service: str, ports: Sequence[tuple[int, int]]) -> Document:
+    """Build the list of hosts that stands for the DNS record of a headless Service.
+
+    Each is the port for traffic and the one at which the router asks whether the server is ready.
+    """
     hosts = [
-        {"endpoint": {"address": {"socket_address": {"address": LOOPBACK, "port_value": port}}}}
-        for port in sorted(ports)
+        {"endpoint": {"address": address(LOOPBACK, traffic), "health_check_config": {"port_value": management}}}
+        for traffic, management in sorted(ports)
     ]
     return discovery([{"@type": _TYPE_EDS, "cluster_name": service, "endpoints": [{"lb_endpoints": hosts}]}])

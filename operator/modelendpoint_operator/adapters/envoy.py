@@ -54,7 +54,7 @@ class ClusterStats:
     """What one router pod counted for one revision since the pod started. Counters only grow until it restarts."""
 
     hosts: int = 0
-    """Pods that DNS tells of."""
+    """Pods that DNS tells of, and those that it did tell of and that still say they are ready."""
     healthy_hosts: int = 0
     """Pods that requests are sent to."""
     ejected_hosts: int = 0

@@ -24,6 +24,13 @@ WHOLE_BODY_BYTES = 4 * 1024 * 1024
 """A request's body up to this size is waited for before any of it is sent on, and can be sent a second time; a larger
 one streams through and is sent once. Large enough for a picture as JSON; some hundred and fifty fit into Envoy's heap."""
 
+CHECK_SECONDS = 1
+"""How often each router pod asks each pod of a revision whether it is ready. Less than the time in which a server that
+was told to end still answers, so that no request meets one that has ended."""
+
+CHECK_TIMEOUT_SECONDS = 5
+"""Longer than a busy server ever takes to say that it is ready: three that fail in a row take its traffic away."""
+
 UPSTREAM_IDLE_SECONDS = 20
 """Below the model server's own 30 s, so that never a request meets a connection that the server is just closing."""
 
@@ -55,7 +62,7 @@ def build_routes(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
 def build_clusters(
     endpoint: ModelEndpoint, revisions: Sequence[int], *, domain: str = names.CLUSTER_DOMAIN
 ) -> Document:
-    """Build the clusters (CDS): one for each revision, whose hosts are the revision's ready pods."""
+    """Build the clusters (CDS): one for each revision, whose hosts are the revision's pods that say they are ready."""
     return discovery([_cluster(endpoint, revision, domain=domain) for revision in sorted(set(revisions))])
 
 
@@ -185,8 +192,11 @@ def _cluster(endpoint: ModelEndpoint, revision: int, *, domain: str) -> Document
         },
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(host, names.SERVER_PORT)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": _endpoint(host)}]}],
         },
+        "health_checks": [
+            _health_check(names.revision_identity(endpoint.name, revision, namespace=endpoint.namespace))
+        ],
         "lb_policy": "LEAST_REQUEST",
         # Longer than the 1 s after which the kernel sends a lost SYN again.
         "connect_timeout": "2.5s",
@@ -209,6 +219,38 @@ def _cluster(endpoint: ModelEndpoint, revision: int, *, domain: str) -> Document
                 "common_http_protocol_options": {"idle_timeout": f"{UPSTREAM_IDLE_SECONDS}s"},
                 "explicit_http_config": {"http_protocol_options": {}},
             }
+        },
+    }
+
+
+def _endpoint(host: str) -> Document:
+    return {
+        "address": address(host, names.SERVER_PORT),
+        "health_check_config": {"port_value": names.MANAGEMENT_PORT},
+    }
+
+
+def _health_check(identity: str) -> Document:
+    """Ask each pod itself whether it is ready, as the kubelet does.
+
+    With this, DNS only brings pods: one that it does not name any more stays as long as it says that it is ready. So the
+    pods of a node that the control plane has lost for a while serve on, and so does one that was told to end, while the
+    next one starts. A pod that says no, or is not one of the revision, is out at once; one that is silent, after three
+    checks.
+    """
+    interval = f"{CHECK_SECONDS}s"
+    return {
+        "interval": interval,
+        "no_traffic_interval": interval,
+        "timeout": f"{CHECK_TIMEOUT_SECONDS}s",
+        "unhealthy_threshold": 3,
+        "healthy_threshold": 1,
+        "http_health_check": {
+            "path": names.PATH_READY,
+            # What the pod calls itself, in the header x-envoy-upstream-healthchecked-cluster.
+            "service_name_matcher": {"exact": identity},
+            # A server that failed to answer has not said that it is not ready.
+            "retriable_statuses": [{"start": 500, "end": 501}],
         },
     }
 
@@ -262,4 +304,6 @@ def _outlier_detection() -> Document:
         "max_ejection_time": "30s",
         "max_ejection_percent": 50,
         "always_eject_one_host": False,
+        # The checks ask another port than the one to which connections failed.
+        "successful_active_health_check_uneject_host": False,
     }

@@ -97,7 +97,7 @@ def test_envoy_accepts_the_files(place: Place) -> None:
     for file, document in documents().items():
         (folder / file).write_text(json.dumps(relocate_document(document, place)))
     for service in ("churn-r1", "churn-r2"):
-        hosts_file(place.hosts, service).write_text(json.dumps(build_hosts(service, [18080])))
+        hosts_file(place.hosts, service).write_text(json.dumps(build_hosts(service, [(18080, 18081)])))
     (deployment,) = (
         body for body in build_router(an_endpoint(), documents(), settings=Settings()) if body["kind"] == "Deployment"
     )
@@ -109,10 +109,16 @@ def test_envoy_accepts_the_files(place: Place) -> None:
 
 
 def test_hosts_have_another_version_when_they_are_others() -> None:
-    one, other = build_hosts("churn-r1", [2, 1]), build_hosts("churn-r1", [1, 3])
+    one, other = build_hosts("churn-r1", [(2, 12), (1, 11)]), build_hosts("churn-r1", [(1, 11), (3, 13)])
     assert one["version_info"] != other["version_info"]
     assert list(addresses(one)) == [("127.0.0.1", 1), ("127.0.0.1", 2)]
-    assert build_hosts("churn-r1", [1, 2]) == one
+    assert build_hosts("churn-r1", [(1, 11), (2, 12)]) == one
+
+
+def test_the_router_asks_each_server_on_its_own_management_port() -> None:
+    (assignment,) = build_hosts("churn-r1", [(2, 12), (1, 11)])["resources"]
+    hosts = [host["endpoint"] for host in assignment["endpoints"][0]["lb_endpoints"]]
+    assert [host["health_check_config"]["port_value"] for host in hosts] == [11, 12]
 
 
 def test_a_server_is_told_its_ports_and_folders(place: Place) -> None:

@@ -117,6 +117,8 @@ def test_documents_of_two_endpoints_differ_in_names_only(name: str, namespace: s
         f"{name}-r8",
         f"{name}-r7.{namespace}.svc.cluster.local.",
         f"{name}-r8.{namespace}.svc.cluster.local.",
+        f"{namespace}/{name}-r7",
+        f"{namespace}/{name}-r8",
     }
     ours |= {f"{name}-router", namespace, f"cluster.{name}-r"}
     assert {found[path] for path in differing} <= ours
@@ -135,8 +137,8 @@ def test_legs_keep_their_order_and_their_weights() -> None:
 
     assert route["match"]["prefix"] == "/"
     assert route["route"]["weighted_clusters"]["clusters"] == [
-        {"name": "churn-r8", "weight": 10},
-        {"name": "churn-r7", "weight": 90},
+        {"name": "churn-r8", "weight": 1000},
+        {"name": "churn-r7", "weight": 9000},
     ]
 
 

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,16 @@ from modelendpoint_operator.manifests.envoy import build_documents, build_routes
 from modelendpoint_operator.manifests.router import drain_command
 from modelendpoint_operator.observation import Leg
 from support.dns import dns_of, with_resolver
-from support.routers import Exchange, Host, ModelServer, Router, envoy_binary, model_servers, wait_until
+from support.routers import (
+    Exchange,
+    Host,
+    ModelServer,
+    Router,
+    black_hole,
+    envoy_binary,
+    model_servers,
+    wait_until,
+)
 
 PREDICT = "/v1/models/churn:predict"
 
@@ -338,7 +347,10 @@ def test_what_a_server_answers_is_never_retried_and_never_ejects_its_pod(rig: Ri
 
 @pytest.mark.parametrize(("pods", "ejected"), [(1, 0), (2, 1), (3, 1), (4, 2)])
 def test_dead_pods_are_left_out_until_half_of_them(pods: int, ejected: int, rig: Rig) -> None:
-    with model_servers(*(ModelServer(7) for _ in range(pods))) as servers:
+    with model_servers(ModelServer(7), *(ModelServer(7) for _ in range(pods))) as (ready, *servers):
+        for server in servers:
+            # Whoever asks is told that it is ready, while connections for requests fail.
+            server.management_port = ready.server_port
         rig.route(legs(r7=100), *servers)
         for server in servers:
             server.die()
@@ -550,11 +562,14 @@ def test_routes_of_equal_content_have_equal_versions() -> None:
     )
 
 
-def test_pods_come_and_go_with_dns_and_stay_while_dns_is_out(rig: Rig, stable: ModelServer) -> None:
+def test_pods_come_with_dns_and_stay_without_it_as_long_as_they_are_ready(rig: Rig, stable: ModelServer) -> None:
     name = names.revision_host("churn", 7, namespace="shop", domain=names.CLUSTER_DOMAIN)
-    with dns_of(name) as dns:
+    with (
+        dns_of(name) as dns,
+        model_servers(ModelServer(7, address="127.0.0.2", port=stable.server_port)) as (other,),
+    ):
         documents = with_resolver(build_documents(an_endpoint(), legs(r7=100), [7]), dns)
-        rig.router.write(documents, {7: [(name, stable.server_port)]})
+        rig.router.write(documents, {7: [stable.host._replace(address=name)]})
         rig.router.start()
         assert rig.predict()[0] == 503
 
@@ -565,15 +580,105 @@ def test_pods_come_and_go_with_dns_and_stay_while_dns_is_out(rig: Rig, stable: M
         dns.tell("127.0.0.1", "127.0.0.2")
         wait_until(lambda: rig.counted(7).healthy_hosts == 2)
 
-        dns.tell("127.0.0.1")
-        wait_until(lambda: rig.counted(7).healthy_hosts == 1)
-
-        for outage in (dns.fail, dns.fall_silent):
-            outage()
+        def fall_out(answer: Callable[[], None], *, left: int) -> None:
+            """Let DNS answer like this, and see that the ready pods serve on."""
+            answer()
             dns.queries = 0
             wait_until(lambda: dns.queries >= 3)
-            assert rig.counted(7).healthy_hosts == 1
-            assert rig.predict()[0] == 200
+            assert (rig.counted(7).hosts, rig.counted(7).healthy_hosts) == (left, left)
+            assert {rig.predict()[0] for _ in range(10)} == {200}
 
-        dns.tell()
+        # As it is when the control plane has lost the pods' node, or one of them was told to end.
+        fall_out(dns.tell, left=2)
+        fall_out(lambda: dns.tell("127.0.0.1"), left=2)
+        fall_out(dns.fail, left=2)
+        fall_out(dns.fall_silent, left=2)
+
+        dns.tell("127.0.0.1")
+        other.is_ready = False
+        wait_until(lambda: (rig.counted(7).hosts, rig.counted(7).healthy_hosts) == (1, 1))
+        other.requests.clear()
+        assert {rig.predict()[0] for _ in range(10)} == {200}
+        assert other.requests == []
+
+
+def test_a_pod_that_is_not_ready_gets_no_request_until_it_is(rig: Rig) -> None:
+    with model_servers(ModelServer(7), ModelServer(7)) as (ready, other):
+        other.is_ready = False
+        rig.route(legs(r7=100), ready, other)
+        wait_until(lambda: rig.counted(7).healthy_hosts == 1)
+        assert {rig.predict()[0] for _ in range(20)} == {200}
+        assert other.requests == []
+
+        other.is_ready = True
+        wait_until(lambda: rig.counted(7).healthy_hosts == 2)
+        assert {rig.predict()[0] for _ in range(20)} == {200}
+        assert other.requests
+
+        ready.is_ready = other.is_ready = False
         wait_until(lambda: rig.counted(7).healthy_hosts == 0)
+        assert json.loads(rig.predict()[2])["code"] == "NoPodReady"
+
+
+@pytest.mark.parametrize("identity", ["shop/churn-r8", "stock/churn-r7", "shop/churn-r70", ""])
+def test_a_stranger_at_a_pods_address_gets_no_request(identity: str, rig: Rig, stable: ModelServer) -> None:
+    rig.route(legs(r7=100), stable)
+    assert rig.predict()[0] == 200
+
+    stable.identity = identity
+
+    wait_until(lambda: rig.counted(7).healthy_hosts == 0)
+    stable.requests.clear()
+    assert rig.predict()[0] == 503
+    assert stable.requests == []
+
+
+def test_a_pod_that_is_silent_is_out_after_three_checks_and_costs_no_request(rig: Rig, stable: ModelServer) -> None:
+    with model_servers(ModelServer(7)) as (lost,):
+        host = lost.host
+        documents = build_documents(an_endpoint(), legs(r7=100), [7])
+        (cluster,) = documents[names.CLUSTERS_FILE]["resources"]
+        # Shorter than for a pod, but for that the same.
+        cluster["health_checks"][0]["timeout"] = cluster["connect_timeout"] = "0.3s"
+        rig.router.write(documents, {7: [stable.host, host]})
+        rig.router.start()
+        wait_until(lambda: rig.counted(7).healthy_hosts == 2)
+
+        lost.die()
+        with black_hole(host.address, host.port):
+            while rig.counted(7).healthy_hosts == 2 or rig.counted(7).ejected_hosts:
+                assert rig.predict()[0] == 200
+
+    assert rig.counted(7).failed_connections > 0
+
+
+def test_a_router_that_starts_while_a_pod_is_silent_waits_for_one_check(rig: Rig, stable: ModelServer) -> None:
+    name = names.revision_host("churn", 7, namespace="shop", domain=names.CLUSTER_DOMAIN)
+    with dns_of(name) as dns, black_hole("127.0.0.2", stable.server_port):
+        dns.tell("127.0.0.1", "127.0.0.2")
+        documents = with_resolver(build_documents(an_endpoint(), legs(r7=100), [7]), dns)
+        (cluster,) = documents[names.CLUSTERS_FILE]["resources"]
+        cluster["health_checks"][0]["timeout"] = "1s"
+        rig.router.write(documents, {7: [stable.host._replace(address=name)]})
+        rig.router.start()
+
+        def answers() -> int:
+            try:
+                return rig.predict()[0]
+            except ConnectionRefusedError:
+                return 0
+
+        wait_until(lambda: answers() == 200, seconds=5)
+        assert {answers() for _ in range(20)} == {200}
+        assert (rig.counted(7).hosts, rig.counted(7).healthy_hosts) == (2, 1)
+
+
+def test_a_candidate_without_requests_is_asked_as_often(rig: Rig, stable: ModelServer, candidate: ModelServer) -> None:
+    candidate.is_ready = False
+    rig.route(legs(r8=0, r7=100), stable, candidate)
+    wait_until(lambda: 8 in rig.status().clusters and rig.counted(8).hosts == 1)
+    assert rig.counted(8).healthy_hosts == 0
+
+    candidate.is_ready = True
+
+    wait_until(lambda: rig.counted(8).healthy_hosts == 1, seconds=5)
