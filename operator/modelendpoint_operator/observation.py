@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from modelendpoint_operator import names
@@ -120,6 +121,8 @@ class Check:
     gate: PrometheusGate | HttpGate
     candidate: int
     stable: int | None
+    period: datetime
+    """When the measured period began: the answer to a question from an earlier one says nothing about this one."""
 
 
 @dataclass(frozen=True, kw_only=True)

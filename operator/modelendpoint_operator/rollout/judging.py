@@ -137,9 +137,14 @@ def checks_due(course: Course, situation: Situation) -> tuple[Check, ...]:
     """List the questions of gates that are to be asked by now."""
     if course.rollout is None or course.rollout.measured_since is None or course.in_charge is None:
         return ()
-    stable = None if course.is_baking else course.stable
-    gates, memory = _checks(course, situation), course.rollout.checks
-    return due_checks(gates, memory, candidate=course.in_charge, stable=stable, now=situation.now)
+    return due_checks(
+        _checks(course, situation),
+        course.rollout.checks,
+        candidate=course.in_charge,
+        stable=None if course.is_baking else course.stable,
+        period=course.rollout.measured_since,
+        now=situation.now,
+    )
 
 
 def time_to_look(course: Course, situation: Situation) -> timedelta | None:

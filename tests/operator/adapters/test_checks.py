@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -34,9 +36,12 @@ SPEC = ModelEndpointSpec(model=Model(uri="configmap://models/1.onnx"))
 CHURN = ModelEndpoint(name="churn", namespace="shop", uid="1", generation=1, spec=SPEC)
 
 
+PERIOD = datetime(2026, 11, 25, tzinfo=UTC)
+
+
 def a_check(gate: HttpGate | PrometheusGate, *, candidate: int = 8, stable: int | None = 7) -> Check:
     kind = "http" if isinstance(gate, HttpGate) else "prometheus"
-    return Check(name=f"{kind}/{gate.name}", gate=gate, candidate=candidate, stable=stable)
+    return Check(name=f"{kind}/{gate.name}", gate=gate, candidate=candidate, stable=stable, period=PERIOD)
 
 
 def a_query(query: str = "up", **fields: Any) -> Check:
@@ -292,6 +297,23 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
         assert runner.measure(CHURN, [], pods={}) == {}
         gate.open()
         measure(runner, check)
+        assert len(web.seen) == 2
+
+
+def test_an_answer_to_an_earlier_step_does_not_count_in_the_next() -> None:
+    """Also when the question was still under way as the step ended, and is asked again at once."""
+    gate, texts = Gate(), iter(["of the step before", "of this step"])
+
+    def say(connection: socket.socket) -> None:
+        gate(answer(json.dumps({"message": next(texts)})))(connection)
+
+    with raw_web(say) as web:
+        runner = CheckRunner(LOOPBACK)
+        before = a_check(HttpGate(name="h", url=web.url))
+        assert runner.measure(CHURN, [before], pods={}) == {}
+        assert gate.waiting.acquire(timeout=10)
+        gate.open()
+        assert measure(runner, replace(before, period=PERIOD + timedelta(seconds=60))).message == "of this step"
         assert len(web.seen) == 2
 
 

@@ -1,6 +1,7 @@
 """Prometheus gates against a real Prometheus, which is built from its Go module at the first run."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def ask(address: str, query: str) -> Measurement:
     runner = CheckRunner(Settings(prometheus_address=address))
-    check = Check(name="prometheus/q", gate=PrometheusGate(name="q", query=query, min=0), candidate=8, stable=None)
+    check = Check(
+        name="prometheus/q",
+        gate=PrometheusGate(name="q", query=query, min=0),
+        candidate=8,
+        stable=None,
+        period=datetime.now(UTC),
+    )
     while not (found := runner.measure(CHURN, [check], pods={})):
         pass
     return found[check.name]

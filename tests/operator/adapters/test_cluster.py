@@ -166,7 +166,7 @@ def test_checks_are_measured_with_the_address_of_a_ready_pod_of_each_revision(
     going = a_pod("10.0.0.6", revision="4")
     going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     server.put(f"{CORE}/pods/f", **going)
-    due = Check(name="http/first", gate=HttpGate(name="first", path="/"), candidate=2, stable=1)
+    due = Check(name="http/first", gate=HttpGate(name="first", path="/"), candidate=2, stable=1, period=NOW)
 
     seen = cluster.observe(endpoint, [due])
     assert checks.asked == [([due], {1: ("10.0.0.1", 8080), 2: ("10.0.0.3", 8080)})]

@@ -144,7 +144,7 @@ def test_a_measurement_from_before_the_period_says_nothing() -> None:
 def test_nothing_is_asked_outside_of_a_period_or_by_a_suspended_endpoint() -> None:
     gates = {"http": [FIRST]}
     due = due_checks(an_endpoint(gates=gates), now=START)
-    assert [(check.name, check.candidate, check.stable) for check in due] == [("http/first", 8, 7)]
+    assert [(check.name, check.candidate, check.stable, check.period) for check in due] == [("http/first", 8, 7, START)]
 
     assert due_checks(an_endpoint(gates=gates, replicas=0), now=START) == ()
     moving = an_endpoint(gates=gates, phase=Phase.DEPLOYING)

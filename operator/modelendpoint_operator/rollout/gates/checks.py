@@ -35,11 +35,12 @@ def due_checks(
     *,
     candidate: int,
     stable: int | None,
+    period: datetime,
     now: datetime,
 ) -> tuple[Check, ...]:
     """List what is to be measured by now. A check stays due until its measurement is remembered."""
     return tuple(
-        Check(name=name, gate=gate, candidate=candidate, stable=stable)
+        Check(name=name, gate=gate, candidate=candidate, stable=stable, period=period)
         for name, gate in gates.items()
         if _time_left(name, gate, memory, now=now) <= timedelta(0)
     )

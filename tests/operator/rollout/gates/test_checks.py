@@ -52,12 +52,12 @@ def test_only_the_candidate_itself_is_asked_before_it_has_traffic() -> None:
 
 
 def test_what_was_never_measured_is_due_and_stays_so_until_it_is_remembered() -> None:
-    due = due_checks(NAMES, (), candidate=8, stable=7, now=NOW)
+    due = due_checks(NAMES, (), candidate=8, stable=7, period=NOW, now=NOW)
 
-    assert {check.name: (check.gate, check.candidate, check.stable) for check in due} == {
-        name: (gate, 8, 7) for name, gate in NAMES.items()
+    assert {check.name: (check.gate, check.candidate, check.stable, check.period) for check in due} == {
+        name: (gate, 8, 7, NOW) for name, gate in NAMES.items()
     }
-    assert due_checks(NAMES, (), candidate=8, stable=7, now=NOW + timedelta(hours=1)) == due
+    assert due_checks(NAMES, (), candidate=8, stable=7, period=NOW, now=NOW + timedelta(hours=1)) == due
 
 
 def test_each_gate_is_due_again_after_its_own_interval() -> None:
@@ -65,7 +65,7 @@ def test_each_gate_is_due_again_after_its_own_interval() -> None:
 
     def due_after(seconds: int) -> set[str]:
         later = NOW + timedelta(seconds=seconds)
-        return {check.name for check in due_checks(NAMES, memory, candidate=8, stable=None, now=later)}
+        return {check.name for check in due_checks(NAMES, memory, candidate=8, stable=None, period=NOW, now=later)}
 
     assert due_after(0) == due_after(9) == set()
     assert due_after(10) == due_after(14) == {"http/alive"}
