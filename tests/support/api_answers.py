@@ -28,6 +28,10 @@ def resources(**amounts: Any) -> dict[str, Any]:
     return {"server": {"resources": amounts}}
 
 
+def server(**fields: Any) -> dict[str, Any]:
+    return {"server": fields}
+
+
 def steps(*items: dict[str, Any], **rollout: Any) -> dict[str, Any]:
     return {"rollout": {**rollout, "steps": list(items)}}
 
@@ -62,6 +66,15 @@ ACCEPTED = [
     ("churn", resources(requests={"cpu": "500m"}, limits={"memory": 16777216})),
     ("churn", resources(limits={"cpu": 1})),
     ("churn", resources()),
+    (
+        "churn",
+        server(
+            nodeSelector={"pool": "fast", "example.com/gpu": ""},
+            tolerations=[{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}, {"key": "gpu"}],
+            topologySpreadConstraints=[{"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}],
+            priorityClassName="serving",
+        ),
+    ),
     ("churn", steps({"weight": 5}, {"weight": 5, "pause": True}, {"weight": 100, "holdSeconds": 0})),
     ("churn", steps({"weight": 5, "holdSeconds": 60, "pause": False})),
     ("churn", steps()),
@@ -115,6 +128,22 @@ BREAKING_A_RULE = [
         "churn",
         resources(requests={"memory": "2G"}, limits={"memory": "1Gi"}),
         "spec.server.resources.requests.memory: Forbidden: requests.memory must not be above limits.memory",
+    ),
+    (
+        "churn",
+        server(priorityClassName="system-node-critical"),
+        "spec.server.priorityClassName: Forbidden: must not begin with system-",
+    ),
+    ("churn", server(tolerations=[{"value": "gpu"}]), "spec.server.tolerations[0]: Forbidden: must have a key"),
+    (
+        "churn",
+        server(tolerations=[{"key": "gpu"}, {"key": "gpu", "operator": "Exists", "value": "yes"}]),
+        "spec.server.tolerations[1].value: Forbidden: is of no use with the operator Exists",
+    ),
+    (
+        "churn",
+        server(tolerations=[{"key": "gpu", "effect": "NoSchedule", "tolerationSeconds": 5}]),
+        "spec.server.tolerations[0].tolerationSeconds: Forbidden: is for the effect NoExecute",
     ),
     (
         "churn",

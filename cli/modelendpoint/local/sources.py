@@ -25,6 +25,8 @@ _MEANINGLESS = {
     ("server", "resources"): "spec.server.resources: a process here may use the whole machine",
     ("server", "nodeSelector"): "spec.server.nodeSelector: there is one machine",
     ("server", "tolerations"): "spec.server.tolerations: there is one machine",
+    ("server", "topologySpreadConstraints"): "spec.server.topologySpreadConstraints: there is one machine",
+    ("server", "priorityClassName"): "spec.server.priorityClassName: no process pushes another one aside",
     ("routing", "replicas"): "spec.routing.replicas: one router runs here",
     ("routing", "gateway"): "spec.routing.gateway: no Gateway API is here",
     ("autoscaling",): "spec.autoscaling: the number of replicas stays as it is",

@@ -46,12 +46,17 @@ REVISIONS = Resource(api_version="apps/v1", kind="ControllerRevision", plural="c
 SERVICES = Resource(api_version="v1", kind="Service", plural="services")
 CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
 PODS = Resource(api_version="v1", kind="Pod", plural="pods")
+DISRUPTION_BUDGETS = Resource(api_version="policy/v1", kind="PodDisruptionBudget", plural="poddisruptionbudgets")
 JOBS = Resource(api_version="batch/v1", kind="Job", plural="jobs")
 EVENTS = Resource(api_version="events.k8s.io/v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 CHILDREN = (REVISIONS, CONFIG_MAPS, SERVICES, DEPLOYMENTS)
-"""Kinds of the objects that an endpoint owns."""
+"""Kinds of the objects that every endpoint owns and that requests depend on: they are watched, too."""
+
+COMPANIONS = (DISRUPTION_BUDGETS,)
+"""Kinds that no request depends on. They are looked at in every pass and not watched: what happens to them by hand is
+put right by the next resync."""
 
 
 def connect() -> ApiClient:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import (
     CHILDREN,
+    COMPANIONS,
     ENDPOINTS,
     PODS,
     ApiServer,
@@ -33,7 +34,7 @@ from modelendpoint_operator.plan import Apply, Plan
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
-_RESOURCES = {resource.kind: resource for resource in CHILDREN}
+_RESOURCES = {resource.kind: resource for resource in (*CHILDREN, *COMPANIONS)}
 
 
 class Cluster(Protocol):
@@ -77,7 +78,7 @@ class KubernetesCluster:
     def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
         """Read the endpoint's objects and pods, then ask routers, those servers that have something to tell, and checks."""
         labels = f"{names.LABEL_ENDPOINT}={endpoint.name}"
-        resources = (*CHILDREN, PODS)
+        resources = (*CHILDREN, *COMPANIONS, PODS)
         lists = self._at_once(lambda resource: self._api.list(resource, endpoint.namespace, labels=labels), resources)
         *children, pods = lists
         objects = [body for bodies in children for body in bodies if _is_owned(body, endpoint)]

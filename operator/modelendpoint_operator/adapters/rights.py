@@ -20,6 +20,8 @@ class Right:
 READ = ("get", "list", "watch")
 OWN = (*READ, "create", "patch", "delete")
 """For children. A server-side apply that creates an object needs ``create`` besides ``patch``."""
+ACCOMPANY = tuple(verb for verb in OWN if verb != "watch")
+"""For those that are not watched."""
 
 RIGHTS = (
     Right(group=GROUP, resource=PLURAL, verbs=READ),
@@ -35,6 +37,7 @@ RIGHTS = (
     Right(group="apps", resource="controllerrevisions", verbs=OWN),
     Right(group="", resource="services", verbs=OWN),
     Right(group="", resource="configmaps", verbs=OWN),
+    Right(group="policy", resource="poddisruptionbudgets", verbs=ACCOMPANY),
     Right(group="", resource="pods", verbs=("list", "watch", "patch")),
     Right(group="events.k8s.io", resource="events", verbs=("create",)),
 )

@@ -74,6 +74,33 @@ def _uri_rules(at: str) -> tuple[Rule, ...]:
     )
 
 
+def _placement_rules(server: str) -> tuple[Rule, ...]:
+    return (
+        Rule(
+            at=f"{server}.priorityClassName",
+            rule="!self.startsWith('system-')",
+            message="must not begin with system-: those classes are for the cluster's own pods",
+        ),
+        Rule(
+            at=f"{server}.tolerations.items",
+            rule="has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            message="must have a key, or the operator Exists to tolerate every taint",
+        ),
+        Rule(
+            at=f"{server}.tolerations.items",
+            rule="!has(self.value) || !has(self.operator) || self.operator == 'Equal'",
+            message="is of no use with the operator Exists: leave it out",
+            field=".value",
+        ),
+        Rule(
+            at=f"{server}.tolerations.items",
+            rule="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="is for the effect NoExecute: leave it out",
+            field=".tolerationSeconds",
+        ),
+    )
+
+
 RULES = (
     Rule(
         at="",
@@ -100,6 +127,7 @@ RULES = (
     _at_most_the_limit("memory"),
     _memory_in_bytes("requests"),
     _memory_in_bytes("limits"),
+    *_placement_rules("spec.server"),
     Rule(
         at="spec.rollout",
         rule="!has(self.steps) || self.steps.map(step, step.weight).isSorted()",

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
+from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.routing import Stickiness
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
@@ -137,6 +138,16 @@ class Server(ApiModel):
         | None
     ) = None
     """ONNX Runtime's execution providers in order of preference. Without them CPUExecutionProvider."""
+    node_selector: NodeSelector | None = None
+    """Labels that a node must have for the pods to run on it."""
+    tolerations: Annotated[list[Toleration], Field(min_length=1, max_length=20)] | None = None
+    """Taints of nodes that do not keep the pods away."""
+    topology_spread_constraints: Annotated[list[SpreadConstraint], Field(min_length=1, max_length=8)] | None = None
+    """How the pods of a revision are spread over the cluster. Without them over zones and nodes where there are several,
+    as far as that goes."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods: those of a higher one push others aside where there is no room. Whoever names it here
+    must be allowed to create pods."""
 
 
 class Strategy(StrEnum):

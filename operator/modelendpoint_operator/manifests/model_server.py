@@ -11,6 +11,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.spec import Model
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
+from modelendpoint_operator.manifests.placement import build_disruption_budget, build_placement
 from modelendpoint_operator.manifests.pods import (
     Volume,
     build_pod_spec,
@@ -55,6 +56,7 @@ def build_model_server(
     return [
         _digest(endpoint, record),
         _service(endpoint, record),
+        build_disruption_budget(_metadata(endpoint, record.number), _selector(endpoint, record)),
         _deployment(endpoint, record, pod, replicas=replicas),
     ]
 
@@ -80,7 +82,7 @@ def _service(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, Any]:
         "spec": {
             "type": "ClusterIP",
             "clusterIP": "None",
-            "selector": selector_labels(endpoint, names.COMPONENT_MODEL_SERVER, record.number),
+            "selector": _selector(endpoint, record),
             "ports": [{"name": "http", "port": names.SERVER_PORT, "targetPort": "http", "protocol": "TCP"}],
         },
     }
@@ -89,7 +91,6 @@ def _service(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, Any]:
 def _deployment(
     endpoint: ModelEndpoint, record: RevisionRecord, pod: Mapping[str, Any], *, replicas: int
 ) -> dict[str, Any]:
-    selector = selector_labels(endpoint, names.COMPONENT_MODEL_SERVER, record.number)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -100,7 +101,7 @@ def _deployment(
         ),
         "spec": {
             "replicas": replicas,
-            "selector": {"matchLabels": selector},
+            "selector": {"matchLabels": _selector(endpoint, record)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "revisionHistoryLimit": 1,
             "template": {
@@ -125,6 +126,7 @@ def _pod(
         # Its tokens for the cloud come by the cloud's own ways; one for the Kubernetes API is never mounted.
         **({"serviceAccountName": account} if (account := record.template.model.service_account_name) else {}),
         "terminationGracePeriodSeconds": drain_seconds + FINISH_SECONDS,
+        **build_placement(record.template.server, _selector(endpoint, record)),
     }
 
 
@@ -212,6 +214,10 @@ def _model_volumes(model: Model) -> list[Volume]:
     golden = volume_of("golden-examples", model.golden_examples.uri) if model.golden_examples else None
     found = [volume for volume in (volume_of("model", model.uri), golden) if volume]
     return list({volume["mount"]["mountPath"]: volume for volume in reversed(found)}.values())[::-1]
+
+
+def _selector(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, str]:
+    return selector_labels(endpoint, names.COMPONENT_MODEL_SERVER, record.number)
 
 
 def _metadata(

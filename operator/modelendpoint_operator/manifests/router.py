@@ -10,6 +10,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.envoy import render
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
+from modelendpoint_operator.manifests.placement import build_disruption_budget, build_spread
 from modelendpoint_operator.manifests.xds import Document, content_hash
 from modelendpoint_operator.settings import Settings
 
@@ -52,6 +53,7 @@ def build_router(
             endpoint, container, bootstrap=documents[names.BOOTSTRAP_FILE], drain_seconds=settings.drain_seconds
         ),
         _service(endpoint),
+        build_disruption_budget(_metadata(endpoint, names.router_name(endpoint.name)), _selector(endpoint)),
     ]
 
 
@@ -112,7 +114,7 @@ def _deployment(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": drain_seconds + endpoint.spec.routing.timeout_seconds + 10,
-            **_spreading(endpoint),
+            **build_spread(_selector(endpoint)),
         },
     }
     return {
@@ -166,27 +168,6 @@ def _container(*, settings: Settings) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [{"name": "config", "mountPath": names.ROUTER_CONFIG_DIR, "readOnly": True}],
-    }
-
-
-def _spreading(endpoint: ModelEndpoint) -> dict[str, Any]:
-    """Spread the pods over zones and nodes where there are several, and run them all the same where not."""
-    selector = {"matchLabels": _selector(endpoint)}
-    other_node = {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
-    return {
-        "topologySpreadConstraints": [
-            {
-                "topologyKey": "topology.kubernetes.io/zone",
-                "maxSkew": 1,
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": selector,
-            }
-        ],
-        "affinity": {
-            "podAntiAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": other_node}]
-            }
-        },
     }
 
 

@@ -38,7 +38,7 @@ def objects_of(
         image_pull_policy="IfNotPresent",
         drain_seconds=drain,
     )
-    assert [manifest["kind"] for manifest in manifests] == ["ConfigMap", "Service", "Deployment"]
+    assert [manifest["kind"] for manifest in manifests] == ["ConfigMap", "Service", "PodDisruptionBudget", "Deployment"]
     return {manifest["kind"]: manifest for manifest in manifests}
 
 

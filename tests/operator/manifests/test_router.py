@@ -30,7 +30,7 @@ def router_of(
     legs = [Leg(revision=revision, weight=weight) for revision, weight in shares]
     documents = build_documents(endpoint, legs, clusters)
     manifests = build_router(endpoint, documents, settings=Settings(router_image=image))
-    assert [manifest["kind"] for manifest in manifests] == ["ConfigMap", "Deployment", "Service"]
+    assert [manifest["kind"] for manifest in manifests] == ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget"]
     return {manifest["kind"]: manifest for manifest in manifests}
 
 
