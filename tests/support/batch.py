@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,18 @@ from typing import Any
 import orjson
 import pyarrow.parquet
 
+from modelendpoint_server.artifact.source import Access
+from modelendpoint_server.batch.chunks import Input
 from modelendpoint_server.batch.command import main
+from modelendpoint_server.batch.models import LoadedModel
+from modelendpoint_server.batch.places import Patience, open_source
+from modelendpoint_server.batch.planner import Planner, select_columns
+from modelendpoint_server.batch.progress import Progress
+from modelendpoint_server.batch.reading import Reader
+from modelendpoint_server.batch.scoring import Scorer
+from modelendpoint_server.batch.shard import Contender, ShardWorker, Work
+from modelendpoint_server.batch.specification import Run
+from modelendpoint_server.formats.limits import Limits
 from support.emulators import free_port
 
 SERVER = Path(__file__).parents[2] / "server"
@@ -144,6 +157,55 @@ class Batch:
     def errors(self) -> list[dict[str, Any]]:
         """Return all lines of the errors files."""
         return [json.loads(line) for path in self.parts("errors/part-*") for line in path.read_text().splitlines()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Worked:
+    """What became of an input."""
+
+    rows_in: int
+    rows: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
+
+
+def work_through(folder: Path, model: LoadedModel, **run: Any) -> Worked:
+    """Plan and work the input of a folder in this thread, without a pod around it: quick enough for hundreds of inputs."""
+    source = {"uri": f"file://{folder}/"}
+    described = {"run": "r", "input": source, "output": {"uri": "file:///unused", "format": "JSONLines"}, **run}
+    stop, parsed = threading.Event(), Run.from_json(json.dumps(described))
+    store = open_source(parsed.input_uri, _access(folder), Patience(stop))
+    reader, signature = Reader(store, parsed.compression), model.predictor.signature
+    planner = Planner(parsed, reader, store.files(), shown=store.shown)
+    planner.read_columns()
+    planner.check([signature])
+    plan = planner.make(sha256="", challenger_sha256="", advance=lambda rows: None)
+    selection = select_columns(parsed, signature, plan.columns, shown=store.shown)
+    limits = Limits(max_rows=100, max_nesting=10, null_is_nan=False)
+    rows_in, texts = 0, {"part": b"", "errors": b""}
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Work(
+            plan=plan,
+            input=Input(plan, reader, selection, limits),
+            model=Contender(Scorer(model.predictor), selection),
+            other=None,
+            challenger=None,
+            null_is_nan=False,
+            threads=2,
+            folder=Path(scratch),
+        )
+        worker = ShardWorker(work, Progress(name="", revision=""), stop)
+        for shard in plan.shards:
+            outcome = worker.run(shard, most_rejected=None)
+            rows_in += outcome.rows_in
+            assert outcome.rows_in == outcome.rows_out + outcome.rows_rejected
+            for path, written in outcome.files:
+                texts["errors" if path.startswith("errors/") else "part"] += written.path.read_bytes()
+    assert plan.rows in (None, rows_in), "the plan counted other rows"
+    return Worked(rows_in, *([json.loads(line) for line in texts[kind].splitlines()] for kind in ("part", "errors")))
+
+
+def _access(folder: Path) -> Access:
+    return Access(credentials={}, pvc_dir=folder, configmap_dir=folder, stall_seconds=3, timeout_seconds=30)
 
 
 def digests(manifest: Mapping[str, Any]) -> Sequence[Any]:

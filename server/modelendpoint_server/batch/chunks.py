@@ -1,6 +1,7 @@
 """The input of a run as chunks of decoded rows, whatever its format."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 from modelendpoint_server.batch.columns import Selection
@@ -12,10 +13,9 @@ from modelendpoint_server.batch.plan import InputFile, Piece, Plan
 from modelendpoint_server.batch.reading import BLOCK, Reader
 from modelendpoint_server.batch.rows import Decoded
 from modelendpoint_server.batch.specification import Format
-from modelendpoint_server.batch.splitting import record_ends, whole_records
+from modelendpoint_server.batch.splitting import BYTE_ORDER_MARK, record_ends, whole_records
 from modelendpoint_server.formats.limits import Limits
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _VALUE_BYTES = 8
 _KEPT_BYTES = 64
 """What a value that is carried is taken to need; only for the size of batches."""
@@ -33,6 +33,8 @@ class Input:
         self._reader = reader
         self._selection = selection
         self._limits = limits
+        self.digests: dict[int, str] = {}
+        """Of the files of text that were read as a whole, by their index in the plan."""
         self._decoders: dict[tuple[str, ...] | None, RecordDecoder] = {}
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
@@ -43,7 +45,11 @@ class Input:
     def _texts(self, file: InputFile, piece: Piece) -> Iterator[Chunk]:
         decoder = self._decoder(file)
         is_csv = self._plan.format is Format.CSV
-        texts = whole_records(self._reader.blocks(file, piece), quotes=is_csv, shown=self._reader.shown(file))
+        is_whole = piece.start == 0 and piece.end == file.size
+        note = functools.partial(self.digests.__setitem__, piece.file) if is_whole else None
+        texts = whole_records(
+            self._reader.blocks(file, piece, note=note), quotes=is_csv, shown=self._reader.shown(file)
+        )
         for number, text in enumerate(texts):
             if number == 0 and piece.start == 0:
                 text = without_beginning(text, is_csv=is_csv)

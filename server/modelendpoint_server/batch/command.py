@@ -19,7 +19,14 @@ from modelendpoint_server.batch.chunks import Input
 from modelendpoint_server.batch.columns import Selection
 from modelendpoint_server.batch.commitment import Ledger, Record
 from modelendpoint_server.batch.comparison import check_comparable
-from modelendpoint_server.batch.errors import ErrorThresholdExceeded, Incomplete, OutputInUse, Passing, Stopped
+from modelendpoint_server.batch.errors import (
+    ErrorThresholdExceeded,
+    Incomplete,
+    OutOfMemory,
+    OutputInUse,
+    Passing,
+    Stopped,
+)
 from modelendpoint_server.batch.finishing import exceeded, finish
 from modelendpoint_server.batch.models import LoadedModel, ModelLoader, settings_of_challenger
 from modelendpoint_server.batch.places import Patience, Target, open_source
@@ -30,10 +37,12 @@ from modelendpoint_server.batch.reading import Reader
 from modelendpoint_server.batch.scoring import Scorer
 from modelendpoint_server.batch.shard import Contender, Outcome, ShardWorker, TooManyRejected, Work
 from modelendpoint_server.batch.specification import BatchSettings
+from modelendpoint_server.cgroup import memory_size
 from modelendpoint_server.errors import InternalError, ServerError, StoreUnavailable
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.logs import set_up_logging
 from modelendpoint_server.management import serve_management
+from modelendpoint_server.memory_cap import cap_memory
 from modelendpoint_server.settings import NonFinite
 
 _LOG = logging.getLogger(__name__)
@@ -91,6 +100,8 @@ class Pod:
             host=self.settings.server.host,
             port=self.settings.server.management_port,
         )
+        # After the thread that tells of it: its stack is its own already.
+        cap_memory(memory_size() - self.settings.server.memory_reserve_bytes)
         try:
             verb(self)
         except Exception as error:  # noqa: BLE001  the last words are all that people see of a pod that is gone
@@ -102,7 +113,11 @@ class Pod:
 
     def _failed(self, error: Exception) -> int:
         told: Exception = error
-        if not isinstance(error, ServerError):
+        if isinstance(error, MemoryError):
+            told = OutOfMemory(
+                "The worker needs more memory than resources.limits.memory. Raise it, or lower shardBytes in another run."
+            )
+        elif not isinstance(error, ServerError):
             _LOG.exception("Unexpected error")
             told = InternalError(f"The worker has a bug ({type(error).__name__}); its log has the details.")
         _LOG.error("Gave up: %s", told, extra={"reason": type(told).__name__})
@@ -265,6 +280,7 @@ def _record(shard: Shard, outcome: Outcome, parts: Sequence[object]) -> Record:
         parts=tuple(parts),  # type: ignore[arg-type]
         first_rejected=outcome.first_rejected,
         comparison=outcome.tally.as_json() if outcome.tally else None,
+        inputs=outcome.inputs,
         seconds=outcome.seconds,
     )
 

@@ -51,6 +51,8 @@ class Record:
     parts: tuple[Part, ...]
     first_rejected: Mapping[str, Any] | None
     comparison: Mapping[str, Any] | None
+    inputs: Mapping[str, str]
+    """The sha256 of the input's files that this shard read as a whole, by their paths."""
     seconds: float
 
     def as_json(self) -> bytes:

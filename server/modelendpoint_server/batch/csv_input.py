@@ -14,7 +14,7 @@ from modelendpoint_server.batch.columns import Selection
 from modelendpoint_server.batch.decoding import RecordDecoder
 from modelendpoint_server.batch.errors import InvalidInput
 from modelendpoint_server.batch.rows import Decoded
-from modelendpoint_server.batch.splitting import record_ends, split_records
+from modelendpoint_server.batch.splitting import BYTE_ORDER_MARK, has_stray_returns, record_ends, split_records
 from modelendpoint_server.errors import InvalidRequest
 from modelendpoint_server.formats import quick
 from modelendpoint_server.formats.csv_rows import parse_cell
@@ -32,10 +32,14 @@ def read_header(beginning: bytes, *, shown: str) -> tuple[tuple[str, ...], int]:
     end = int(ends[0]) if len(ends) else len(beginning)
     try:
         line = beginning[:end].decode("utf-8")
-        names = next(csv.reader(io.StringIO(line.rstrip("\r\n"), newline=""), strict=True), [])
+        lines = list(csv.reader(io.StringIO(line.rstrip("\r\n"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"The first line of {shown} is no CSV in UTF-8 ({error}). Correct the file.") from error
-    names = [name.strip() for name in names]
+    if len(lines) > 1:
+        raise InvalidInput(
+            f"The lines of {shown} end with carriage returns alone, as on very old Macs. Write a newline behind each."
+        )
+    names = [name.strip() for name in (lines[0] if lines else [])]
     numbers = [name for name in names if _is_number(name)]
     if not any(names) or numbers:
         found = f"has {numbers[0]!r} among them" if numbers else "is empty"
@@ -83,6 +87,8 @@ class _CsvFiles:
         return _TYPES[self._specs[name].dtype.kind]
 
     def _quick(self, chunk: bytes) -> Decoded | None:
+        if chunk.startswith(BYTE_ORDER_MARK) or has_stray_returns(chunk):
+            return None
         if self._quick_binding is not None and (tensor := self._matrix(chunk, *self._quick_binding)) is not None:
             rows = len(tensor)
             nothing = pa.table({"": pa.nulls(rows)})
@@ -98,7 +104,7 @@ class _CsvFiles:
         return matrix if order == list(range(matrix.shape[1])) else np.ascontiguousarray(matrix[:, order])
 
     def _table(self, chunk: bytes) -> Decoded | None:
-        if not chunk.strip():
+        if not chunk.strip(b"\r\n"):
             return Decoded(0, np.empty(0, np.int64), self._schema.empty_table())
         try:
             table = pyarrow.csv.read_csv(
@@ -131,11 +137,14 @@ class _CsvFiles:
         except UnicodeDecodeError as error:
             raise InvalidRequest(f"The row is not UTF-8 at its byte {error.start}.") from error
         try:
+            text = text.removesuffix("\n").removesuffix("\r")
             rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
         except csv.Error as error:
             raise InvalidRequest(f"The row is not CSV as of RFC 4180: {error}.") from error
-        if len(rows) != 1:
-            raise InvalidRequest(f"The row has {len(rows) - 1} carriage returns in it that are no line ends.")
+        if len(rows) != 1 or text.endswith("\r"):
+            raise InvalidRequest(
+                "The row has a carriage return in it that is no end of a line. Put it in quotes, or write a newline behind it."
+            )
         if len(rows[0]) != len(self._header):
             raise InvalidRequest(f"The row has {len(rows[0])} values; the header has {len(self._header)}.")
         return {name: self._cell(name, rows[0][self._positions[name]]) for name in self._schema.names}

@@ -5,7 +5,7 @@
     BatchError
     ├── Permanent      InvalidBatch, InputNotFound, InputForbidden, InvalidInput, InputChanged, MissingColumn,
     │                  OutputForbidden, OutputInUse, ErrorThresholdExceeded
-    └── Passing        Stopped, StorageFull, Incomplete
+    └── Passing        Stopped, StorageFull, OutOfMemory, Incomplete
 """
 
 from modelendpoint_server.errors import ServerError
@@ -65,6 +65,10 @@ class Stopped(Passing):
 
 class StorageFull(Passing):
     """The pod's own disk has no more room."""
+
+
+class OutOfMemory(Passing):
+    """The worker needs more memory than it has."""
 
 
 class Incomplete(Passing):

@@ -49,6 +49,7 @@ def exceeded(rejected: int, total: int | None, threshold: Threshold, first: dict
 
 def _manifest(settings: BatchSettings, plan: Plan, records: Sequence[Record], now: datetime.datetime) -> dict[str, Any]:
     run, server = settings.run, settings.server
+    digests = {path: sha256 for record in records for path, sha256 in record.inputs.items()}
     manifest: dict[str, Any] = {
         "run": plan.run,
         "completed": now.isoformat(timespec="seconds"),
@@ -62,7 +63,11 @@ def _manifest(settings: BatchSettings, plan: Plan, records: Sequence[Record], no
         "rowsOut": sum(r.rows_out for r in records),
         "rowsRejected": sum(r.rows_rejected for r in records),
         "workSeconds": round(sum(r.seconds for r in records), 3),
-        "input": [{"path": f.path, "bytes": f.size, "etag": f.version} for f in plan.files],
+        # Of Parquet only the columns that are needed are read, so nobody knows the digest of the file.
+        "input": [
+            {"path": f.path, "bytes": f.size, "etag": f.version, "sha256": f.sha256 or digests.get(f.path)}
+            for f in plan.files
+        ],
         "shards": [_shard(record) for record in records],
     }
     if run.challenger is not None:

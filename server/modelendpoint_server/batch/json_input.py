@@ -1,6 +1,7 @@
 """JSON Lines of the input: the columns that a sample has, and chunks to rows."""
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from modelendpoint_server.batch.columns import Binding, Selection
 from modelendpoint_server.batch.decoding import RecordDecoder
 from modelendpoint_server.batch.errors import InvalidInput
 from modelendpoint_server.batch.rows import Decoded
-from modelendpoint_server.batch.splitting import split_records
+from modelendpoint_server.batch.splitting import BYTE_ORDER_MARK, split_records
 from modelendpoint_server.errors import InvalidRequest
 from modelendpoint_server.formats.limits import Limits
 from modelendpoint_server.formats.values import to_tensor
@@ -22,6 +23,8 @@ _ROOM = 1024
 _SAMPLE = 1000
 _TYPES = {"f": pa.float64(), "i": pa.int64(), "u": pa.uint64(), "b": pa.bool_(), "O": pa.string()}
 _KEPT = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "json": pa.string()}
+_BARE_NULL = re.compile(rb"(?:\A|\})\s*null")
+_NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Inf)")
 JSON_TEXT = {b"json": b"1"}
 """Metadata of a column whose strings are JSON themselves."""
 
@@ -30,19 +33,18 @@ def sample_columns(beginning: bytes, *, shown: str) -> tuple[tuple[str, ...], di
     """Return the keys of a file's first rows and the type of each, ``json`` for mixed and nested ones."""
     names: dict[str, str] = {}
     lines = split_records(beginning, quotes=False)[:_SAMPLE]
-    for number, line in enumerate(lines, 1):
+    for line in lines:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        if not isinstance(row, dict):
-            raise InvalidInput(
-                f"Row {number} of {shown} is no JSON object. Each line must be an object of values by column name."
-            )
-        for name, value in row.items():
+        for name, value in row.items() if isinstance(row, dict) else ():
             names[name] = _merged(names.get(name, "null"), _type_name(value))
     if not names:
-        raise InvalidInput(f"The first {len(lines)} lines of {shown} are no JSON objects. Correct the file.")
+        raise InvalidInput(
+            f"The first {len(lines)} lines of {shown} are no JSON objects. Each line must be an object of values by column"
+            " name."
+        )
     return tuple(names), {name: "string" if kind == "null" else kind for name, kind in names.items()}
 
 
@@ -86,9 +88,9 @@ class _JsonLines:
         return RecordDecoder(self._quick, self._strict, functools.partial(split_records, quotes=False), self._schema)
 
     def _quick(self, chunk: bytes) -> Decoded | None:
-        if not chunk.strip():
+        if not chunk.strip(b"\r\n"):
             return Decoded(0, np.empty(0, np.int64), self._schema.empty_table())
-        if not self._is_quick:
+        if not self._is_quick or chunk.startswith(BYTE_ORDER_MARK) or _is_odd(chunk):
             return None
         try:
             table = pyarrow.json.read_json(
@@ -135,6 +137,13 @@ class _JsonLines:
                 f"The value has {tensor.size} numbers; the model takes {binding.spec.row_shape} of a row.", field=name
             )
         return tensor.reshape(binding.spec.row_shape if -1 not in binding.spec.row_shape else -1).tolist()
+
+
+def _is_odd(chunk: bytes) -> bool:
+    """Tell whether pyarrow must not see this: a ``null`` where an object should be ends its process, and NaN is no JSON."""
+    if b"null" in chunk and _BARE_NULL.search(chunk):
+        return True
+    return (b"NaN" in chunk or b"Inf" in chunk) and bool(_NO_NUMBER.search(chunk))
 
 
 def _feature_type(binding: Binding) -> pa.DataType:

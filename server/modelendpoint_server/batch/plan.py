@@ -18,6 +18,8 @@ class InputFile:
     version: str | None
     header: tuple[str, ...] | None = None
     """The column names that a CSV file begins with."""
+    sha256: str | None = None
+    """Of a file that was read as a whole to cut it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,8 +133,10 @@ def _sum(counts: Any) -> int | None:
 
 
 def _file(values: Sequence[Any]) -> InputFile:
-    path, size, version, header = values
-    return InputFile(path=path, size=size, version=version, header=None if header is None else tuple(header))
+    path, size, version, header, sha256 = values
+    return InputFile(
+        path=path, size=size, version=version, header=None if header is None else tuple(header), sha256=sha256
+    )
 
 
 def _piece(values: Sequence[Any]) -> Piece:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from modelendpoint_server.batch.chunks import BYTE_ORDER_MARK
 from modelendpoint_server.batch.columns import Selection, select
 from modelendpoint_server.batch.csv_input import read_header
 from modelendpoint_server.batch.errors import InvalidInput
@@ -17,7 +16,7 @@ from modelendpoint_server.batch.places import StoredFile
 from modelendpoint_server.batch.plan import InputFile, Piece, Plan, pack
 from modelendpoint_server.batch.reading import Reader, packing_of
 from modelendpoint_server.batch.specification import Format, Run
-from modelendpoint_server.batch.splitting import Positions, record_ends, record_starts, whole_records
+from modelendpoint_server.batch.splitting import BYTE_ORDER_MARK, Positions, record_ends, record_starts, whole_records
 from modelendpoint_server.signature import Signature
 
 _THREADS = 16
@@ -136,7 +135,8 @@ class Planner:
             yield Piece(file=number, start=0, end=file.size, first_row=1, rows=None), file.size or 0
             return
         is_csv = self.format is Format.CSV
-        blocks = self._reader.blocks(file)
+        digests: list[str] = []
+        blocks = self._reader.blocks(file, note=digests.append)
         chunks = whole_records(blocks, quotes=is_csv, shown=self._reader.shown(file))
         cutter = Cutter(self._run.shard_bytes, self._run.shard_rows, has_header=is_csv)
         for chunk in chunks:
@@ -146,6 +146,7 @@ class Planner:
             advance(cutter.rows - before)
         for cut in cutter.close():
             yield cut.piece(number), cut.end - cut.start
+        self._files = (*self._files[:number], dataclasses.replace(file, sha256=digests[0]), *self._files[number + 1 :])
 
 
 @dataclasses.dataclass(frozen=True)

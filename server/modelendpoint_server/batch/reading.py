@@ -1,9 +1,10 @@
 """A file's bytes as blocks, fetched ahead and unpacked; the same blocks each time, whatever the network does."""
 
 import dataclasses
+import hashlib
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
@@ -32,11 +33,18 @@ class Reader:
             f"{file.path} of {self._source.shown}" if not self._source.shown.endswith(file.path) else self._source.shown
         )
 
-    def blocks(self, file: InputFile, piece: Piece | None = None) -> Iterator[bytes]:
-        """Yield a piece of a file, or all of it, in blocks of ``BLOCK`` bytes, unpacked."""
+    def blocks(
+        self, file: InputFile, piece: Piece | None = None, *, note: Callable[[str], None] | None = None
+    ) -> Iterator[bytes]:
+        """Yield a piece of a file, or all of it, in blocks of ``BLOCK`` bytes, unpacked.
+
+        ``note`` gets the sha256 of what was read, as it is stored, when all was read.
+        """
         start = piece.start if piece else 0
         end = piece.end if piece and piece.end is not None else file.size
         raw = self._fetched(_stored(file), start, end)
+        if note is not None:
+            raw = _noted(raw, note)
         packed = self.packing(file)
         return _even(raw) if packed is None else self._unpacked(raw, packed, file)
 
@@ -153,6 +161,14 @@ def packing_of(path: str) -> Compression | None:
     if name.endswith((".gz", ".gzip")):
         return Compression.GZIP
     return Compression.ZSTD if name.endswith((".zst", ".zstd")) else None
+
+
+def _noted(pieces: Iterator[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+    note(digest.hexdigest())
 
 
 def _even(pieces: Iterator[bytes]) -> Iterator[bytes]:

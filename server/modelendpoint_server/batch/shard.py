@@ -69,6 +69,8 @@ class Outcome:
     files: tuple[tuple[str, Written], ...]
     first_rejected: dict[str, Any] | None
     tally: Tally | None
+    inputs: dict[str, str]
+    """The sha256 of the files that were read as a whole."""
     seconds: float
 
 
@@ -171,8 +173,14 @@ class _ShardRun:
             tuple(files),
             self._first_rejected,
             self._tally,
+            self._digests(),
             round(time.monotonic() - started, 3),
         )
+
+    def _digests(self) -> dict[str, str]:
+        numbers = {piece.file for piece in self._shard.pieces}
+        known = self._work.input.digests
+        return {self._work.plan.files[number].path: known[number] for number in sorted(numbers) if number in known}
 
     def _run_piece(self, piece: Piece, pool: ThreadPoolExecutor, most_rejected: int | None) -> None:
         file = self._work.plan.files[piece.file].path
@@ -202,12 +210,16 @@ class _ShardRun:
         decoded = chunk()
         scored, positions, rejected = self._score(decoded, self._work.model)
         rejected = (*decoded.rejected, *rejected)
-        table = _beside(decoded.table, positions, self._work.model.selection, scored.columns)
+        encoded: tuple[_Encoded, ...] = ()
+        if len(positions):
+            encoded = tuple(
+                self._encoded(_beside(decoded.table, positions, self._work.model.selection, scored.columns))
+            )
         disagreement = self._compare(decoded, scored, positions) if self._work.other else None
         return _Processed(
             decoded.count,
             len(positions),
-            tuple(self._encoded(table)) if len(positions) else (),
+            encoded,
             tuple(sorted(rejected, key=lambda one: one.row)),
             None if disagreement is None else self._differing_rows(decoded, disagreement),
             None if disagreement is None else disagreement.tally,

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from modelendpoint_server.batch.errors import InvalidInput
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""A file may begin with it; elsewhere it is a character of a row, though pyarrow drops it wherever a chunk begins."""
 LONGEST_RECORD = 64 * 2**20
 """Bytes; a record that is longer is taken for a quote that nobody closed."""
 
@@ -58,6 +60,24 @@ def _walk(text: bytes) -> Positions:
             # Two quotes in a row inside a field stand for one in its text.
             inside = at == 0 or text[at - 1] in (_COMMA, _NEWLINE, _RETURN) or closed_at == at - 1
     return np.array(ends, np.int64)
+
+
+def has_stray_returns(text: bytes) -> bool:
+    """Tell whether a carriage return may stand outside quotes without a newline behind it.
+
+    Some readers of CSV end a record there and some do not. Here none ends, so that a row has one number, whoever counts.
+    """
+    if text.count(b"\r") == text.count(b"\r\n"):
+        return False
+    data = np.frombuffer(text, np.uint8)
+    returns = np.flatnonzero(data == _RETURN)
+    is_stray = np.append(data[1:], 0)[returns] != _NEWLINE
+    quotes = np.flatnonzero(data == _QUOTE)
+    if not len(quotes):
+        return bool(is_stray.any())
+    if not _are_regular(data, quotes):
+        return True
+    return bool((np.searchsorted(quotes, returns[is_stray]) % 2 == 0).any())
 
 
 def whole_records(blocks: Iterable[bytes], *, quotes: bool, shown: str) -> Iterator[bytes]:

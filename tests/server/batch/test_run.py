@@ -1,6 +1,7 @@
 """Whole runs on this disk: plan, work, finish, what they write and what they say."""
 
 import gzip
+import hashlib
 import io
 import json
 import time
@@ -361,3 +362,15 @@ def test_an_unknown_variable_is_refused(tmp_path: Path) -> None:
     ended = batch.do("plan")
     assert ended.code == 42
     assert "Unknown variable MODELENDPOINT_BATCH_TYPO" in ended.words["message"]
+
+
+@pytest.mark.parametrize("cut", [{}, {"shardRows": 7}, {"shardBytes": 100}])
+@pytest.mark.parametrize("name", FILES)
+def test_the_manifest_names_the_bytes_that_were_read(tmp_path: Path, name: str, cut: dict[str, int]) -> None:
+    batch = a_batch(tmp_path, **cut)
+    batch.put(name, FILES[name])
+    (told,) = batch.complete()["input"]
+    assert (told["path"], told["bytes"]) == (f"{tmp_path}/input/{name}".lstrip("/"), len(FILES[name]))
+    # Of a Parquet file only parts are read; its etag is what names it.
+    assert told["sha256"] == (None if name.endswith("parquet") else hashlib.sha256(FILES[name]).hexdigest())
+    assert told["etag"]
