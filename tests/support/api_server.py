@@ -39,6 +39,8 @@ class FakeApiServer:
     requests: list[Request] = field(default_factory=list)
     faults: list[tuple[str, int, str]] = field(default_factory=list)
     """Answers to give instead, in this order: a part of the path, the status, the message."""
+    texts: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
+    """What is answered for paths that are no objects, such as logs: headers and text."""
     versions: int = 0
 
     def put(self, path: str, **body: Any) -> Body:
@@ -147,13 +149,16 @@ def running(server: FakeApiServer) -> Iterator[ApiServer]:
                 parts.path,
                 {key: values[0] for key, values in parse_qs(parts.query).items()},
                 self.headers.get("Content-Type", ""),
-                json.loads(raw) if raw else None,
+                json.loads(raw) if raw and "json" in self.headers.get("Content-Type", "") else None,
             )
             with lock:
-                status, body = server.answer(request)
+                headers, said = server.texts.get(parts.path, ({}, None))
+                status, body = (200, said) if said is not None else server.answer(request)
                 text = (body if isinstance(body, str) else json.dumps(body)).encode()
             with suppress(ConnectionError):  # a client that ran out of patience has gone
                 self.send_response(status)
+                for key, value in headers.items():
+                    self.send_header(key, value)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)

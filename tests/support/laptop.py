@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import psutil
 import yaml
 
-from modelendpoint.local.client import Client
+from modelendpoint.endpoints import choose
+from modelendpoint.local.client import LocalEndpoints
 from modelendpoint.local.state import NAME, StateFolder
 from support.onnx_models import TinyModel, linear_model
 from support.routers import wait_until
@@ -115,7 +116,7 @@ class Laptop:
 
     def endpoint(self, name: str = "churn") -> Mapping[str, Any]:
         """Read what the instance shows of an endpoint."""
-        return Client(StateFolder(self.folder / NAME)).endpoint(name)
+        return choose(LocalEndpoints(StateFolder(self.folder / NAME)).endpoints(), name)
 
     def status(self, name: str = "churn") -> Mapping[str, Any]:
         """Read an endpoint's status."""

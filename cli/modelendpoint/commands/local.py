@@ -14,7 +14,7 @@ from rich.live import Live
 
 from modelendpoint.commands.state import state_option
 from modelendpoint.errors import TimedOut
-from modelendpoint.local.client import Client
+from modelendpoint.local.client import LocalEndpoints
 from modelendpoint.local.events import Event
 from modelendpoint.local.instance import Instance
 from modelendpoint.local.state import NAME, StateFolder
@@ -98,7 +98,7 @@ def down(state: Path | None) -> None:
     \b
       mep local down
     """
-    if not Client.find(Path.cwd(), given=state).down(seconds=DOWN_SECONDS):
+    if not LocalEndpoints.find(Path.cwd(), given=state).down(seconds=DOWN_SECONDS):
         raise TimedOut(f"The local instance has not ended within {DOWN_SECONDS:.0f} s. Look at its terminal.")
 
 

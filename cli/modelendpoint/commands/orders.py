@@ -1,15 +1,11 @@
-"""The verbs of a rollout: ``mep promote``, ``abort``, ``retry`` and the others, given to the instance that runs here."""
-
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+"""The verbs of a rollout: ``mep promote``, ``abort``, ``retry`` and the others, given to an endpoint."""
 
 import click
 
-from modelendpoint.commands.state import state_option
+from modelendpoint.commands.place import Place, place_options
+from modelendpoint.endpoints import Seen, choose, wait_for
 from modelendpoint.errors import TimedOut
-from modelendpoint.local.client import Client
-from modelendpoint.local.orders import Given, give
+from modelendpoint.orders import Given, give
 
 ANSWER_SECONDS = 10.0
 
@@ -30,30 +26,27 @@ def _command(word: str, *, name: str | None = None) -> click.Command:
     )
     @click.argument("endpoint", required=False)
     @click.option("--revision", type=click.IntRange(min=1), help="The revision that is meant, if not the obvious one.")
-    @state_option
-    def order(endpoint: str | None, revision: int | None, state: Path | None) -> None:
-        _give(word, endpoint, revision, state)
+    @place_options
+    def order(endpoint: str | None, revision: int | None, place: Place) -> None:
+        _give(word, endpoint, revision, place)
 
     return order
 
 
-def _give(word: str, name: str | None, revision: int | None, state: Path | None) -> None:
-    client = Client.find(Path.cwd(), given=state)
-    before = client.snapshot()
-    body = client.endpoint(name)["object"]
-    order = give(body, word, revision=revision)
-    client.annotate(body, order)
-    endpoint = str(body["metadata"]["name"])
-    if not client.wait_for(lambda seen: _is_answered(seen, order), name=endpoint, seconds=ANSWER_SECONDS):
+def _give(word: str, name: str | None, revision: int | None, place: Place) -> None:
+    there = place.open()
+    seen = choose(there.endpoints(), name)
+    endpoint = str(seen["object"]["metadata"]["name"])
+    known = {event["id"] for event in there.events(endpoint)}
+    order = give(seen["object"], word, revision=revision)
+    there.annotate(seen, order)
+    if not wait_for(there, lambda now: _is_answered(now, order), name=endpoint, seconds=ANSWER_SECONDS):
         raise TimedOut(f"{endpoint} has not answered within {ANSWER_SECONDS:.0f} s. `mep get {endpoint}` shows it.")
-    known = {event["id"] for event in before["events"]}
-    told = [
-        event for event in client.snapshot()["events"] if event["endpoint"] == endpoint and event["id"] not in known
-    ]
-    click.echo("\n".join(event["message"] for event in told) or f"{endpoint}: {word} of revision {order.revision}")
+    told = [str(event["message"]) for event in there.events(endpoint) if event["id"] not in known]
+    click.echo("\n".join(told) or f"{endpoint}: {word} of revision {order.revision}")
 
 
-def _is_answered(endpoint: Mapping[str, Any], order: Given) -> bool:
+def _is_answered(endpoint: Seen, order: Given) -> bool:
     handled = endpoint["object"].get("status", {}).get("handledAnnotations") or {}
     return bool(handled.get(order.annotation) == order.value)
 

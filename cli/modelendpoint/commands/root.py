@@ -51,15 +51,17 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
             place="modelendpoint.commands.lint:lint", summary="Say what the API server would say about a YAML file."
         ),
     },
-    "Endpoints on this machine": {
+    "Endpoints, on this machine or in a cluster": {
         "local": Entry(
             place="modelendpoint.commands.local:local",
             summary="Run endpoints on this machine, from the YAML that a cluster takes.",
         ),
-        "get": Entry(place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here."),
+        "get": Entry(
+            place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here, or in a namespace."
+        ),
         "predict": Entry(
             place="modelendpoint.commands.endpoints:predict",
-            summary="Send rows to an endpoint that runs here, and print what it answers.",
+            summary="Send rows to an endpoint, and print what it answers.",
         ),
         "logs": Entry(
             place="modelendpoint.commands.endpoints:logs", summary="Print what servers and router have logged."

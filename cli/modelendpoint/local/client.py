@@ -1,21 +1,26 @@
 """A running instance as other commands see it. How it is reached is in ``control``, what it shows in ``snapshot``."""
 
+import http.client
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from modelendpoint.endpoints import Answer, Seen, choose
 from modelendpoint.errors import CliError
 from modelendpoint.local.control import ask
-from modelendpoint.local.orders import Given
 from modelendpoint.local.processes import wait_for_end
 from modelendpoint.local.state import StateFolder, find_state
+from modelendpoint.orders import Given
 
-LOOK_SECONDS = 0.1
+ANSWER_SECONDS = 70.0
+"""Longer than the router's own limit, unless the spec says otherwise: it shall be the one to say so."""
+FOLLOW_SECONDS = 0.3
 
 
-class Client:
-    """Talks to one running instance."""
+class LocalEndpoints:
+    """The endpoints of one running instance."""
 
     def __init__(self, state: StateFolder) -> None:
         running = state.running()
@@ -24,22 +29,22 @@ class Client:
         self._running = running
 
     @classmethod
-    def find(cls, start: Path, *, given: Path | None) -> "Client":
+    def find(cls, start: Path, *, given: Path | None) -> "LocalEndpoints":
         """Find the instance that a folder belongs to; raise ``CliError`` when there is none."""
         return cls(find_state(start, given=given))
 
-    def snapshot(self) -> Mapping[str, Any]:
-        """Read everything that the instance shows."""
-        found: Mapping[str, Any] = ask(self._running.socket, "snapshot")
+    def endpoints(self) -> list[Seen]:
+        """Read all endpoints of the instance."""
+        found: list[Seen] = self._snapshot()["endpoints"]
         return found
 
-    def endpoint(self, name: str | None) -> Mapping[str, Any]:
-        """Read one endpoint; without a name the only one."""
-        return choose(self.snapshot()["endpoints"], name)
+    def events(self, endpoint: str) -> list[Mapping[str, Any]]:
+        """Read the last Events about an endpoint."""
+        return [event for event in self._snapshot()["events"] if event["endpoint"] == endpoint]
 
-    def annotate(self, body: Mapping[str, Any], order: Given) -> None:
-        """Give an order."""
-        metadata = body["metadata"]
+    def annotate(self, seen: Seen, order: Given) -> None:
+        """Set the annotation that gives an order."""
+        metadata = seen["object"]["metadata"]
         annotations = {order.annotation: order.value}
         ask(
             self._running.socket,
@@ -49,28 +54,50 @@ class Client:
             annotations=annotations,
         )
 
-    def wait_for(self, fact: Callable[[Mapping[str, Any]], bool], *, name: str, seconds: float) -> bool:
-        """Wait until something holds for an endpoint; tell whether it does."""
-        deadline = time.monotonic() + seconds
-        while not fact(self.endpoint(name)):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(LOOK_SECONDS)
-        return True
+    def post(self, seen: Seen, body: bytes, *, content_type: str) -> Answer:
+        """Send rows to the port of an endpoint."""
+        url = str(seen["url"])
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_SECONDS)
+        try:
+            connection.request("POST", "/predict", body, {"Content-Type": content_type})
+            response = connection.getresponse()
+            return Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise CliError(f"{url} does not answer ({error}). `mep get` shows what it is doing.") from error
+        finally:
+            connection.close()
+
+    def log_lines(
+        self, name: str | None, *, revision: int | None, only_router: bool, follow: bool
+    ) -> Iterator[tuple[str, str]]:
+        """Yield whole lines of the log files of an endpoint's pods."""
+        read: dict[str, int] = {}
+        while True:
+            for pod in choose(self.endpoints(), name)["pods"]:
+                if revision in (None, pod["revision"]) and (not only_router or pod["component"] == "router"):
+                    yield from ((pod["name"], line) for line in _new_lines(Path(pod["log"]), pod["name"], read))
+            if not follow:
+                return
+            time.sleep(FOLLOW_SECONDS)
 
     def down(self, *, seconds: float) -> bool:
         """Ask the instance to end, and wait; tell whether it has ended."""
         ask(self._running.socket, "down")
         return wait_for_end(self._running.pid, started=self._running.started, seconds=seconds)
 
+    def _snapshot(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = ask(self._running.socket, "snapshot")
+        return found
 
-def choose(endpoints: list[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
-    """Choose an endpoint by its name; without a name there must be only one."""
-    known = [str(endpoint["object"]["metadata"]["name"]) for endpoint in endpoints]
-    if name is None:
-        if len(endpoints) != 1:
-            raise CliError(f"Name one of the endpoints: {', '.join(known) or 'there is none'}.")
-        return endpoints[0]
-    if name not in known:
-        raise CliError(f"There is no endpoint {name} here; there is {', '.join(known) or 'none'}.")
-    return endpoints[known.index(name)]
+
+def _new_lines(path: Path, name: str, read: dict[str, int]) -> Iterator[str]:
+    """Read whole lines that were added since the last time."""
+    try:
+        with path.open("rb") as file:
+            file.seek(read.get(name, 0))
+            content = file.read()
+    except OSError:
+        return
+    whole = content[: content.rfind(b"\n") + 1]
+    read[name] = read.get(name, 0) + len(whole)
+    yield from whole.decode(errors="replace").splitlines()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelendpoint.errors import CliError
-from modelendpoint.local.orders import give
+from modelendpoint.orders import give
 
 ROLLING = {"stable": {"revision": 1}, "candidate": {"revision": 2}, "rollout": {"phase": "Holding"}}
 STEADY = {
