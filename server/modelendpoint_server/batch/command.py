@@ -136,6 +136,8 @@ class Pod:
             configmap_dir=server.configmap_dir,
             stall_seconds=server.download_stall_seconds,
             timeout_seconds=server.download_timeout_seconds,
+            service_account=server.service_account,
+            refused_networks=server.refused_networks,
         )
 
     def ledger(self) -> Ledger:

@@ -1,30 +1,26 @@
 """Models from real stores: each scheme, with right and wrong credentials, present and missing, file and folder."""
 
+import contextlib
 import json
 import subprocess
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
-import obstore
 import pytest
-from obstore.store import AzureStore, S3Store
 
 from modelendpoint_server import errors
 from modelendpoint_server.artifact.bounds import Bounds
 from modelendpoint_server.artifact.download import Artifact
 from modelendpoint_server.artifact.fetch import fetch_model
 from modelendpoint_server.artifact.source import Access
-from support.emulators import find_go_tool, find_npm_tool, free_port, running
+from support import stores
+from support.emulators import find_go_tool, free_port, running
 from support.onnx_models import linear_model
 
 pytestmark = pytest.mark.emulator
 LINEAR = linear_model([1.0, 2.0])
 FILES = {"churn/3/model.onnx": LINEAR.data, "churn/3/notes.txt": b"about the model", "churn/30/model.onnx": b"other"}
-RETRIES = {"max_retries": 1, "retry_timeout": timedelta(seconds=2)}
 
 
 @dataclass(frozen=True)
@@ -59,91 +55,39 @@ def fetch(uri: str, folder: Path, credentials: Mapping[str, str], *, sha256: str
     )
 
 
+WRONG = {
+    "s3": {"AWS_SECRET_ACCESS_KEY": "wrong"},
+    # fake-gcs-server takes every credential, so the wrong ones are ones that can't be read.
+    "gs": {"GOOGLE_APPLICATION_CREDENTIALS_JSON": "{"},
+    "az": {"AZURE_STORAGE_ACCOUNT_KEY": "d3Jvbmc="},
+}
+
+
+@contextlib.contextmanager
+def place_in(kind: str, folder: Path) -> Iterator[Place]:
+    store = stores.KINDS[kind](folder)
+    with store.serve():
+        for path, data in FILES.items():
+            store.put(path, data)
+        yield Place(kind, stores.CONTAINER, store.credentials, {**store.credentials, **WRONG[kind]})
+
+
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """versitygw: an S3 server over a folder."""
-    folder, port = tmp_path_factory.mktemp("s3"), free_port()
-    (folder / "data").mkdir()
-    command = [find_go_tool("versitygw"), "--port", f"127.0.0.1:{port}", "--access", "key", "--secret", "secret"]
-    with running([*map(str, command), "posix", str(folder / "data")], port, log=folder / "log"):
-        right = {
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        }
-        (folder / "data" / "models").mkdir()
-        store = S3Store(
-            "models",
-            endpoint=right["AWS_ENDPOINT_URL"],
-            access_key_id="key",
-            secret_access_key="secret",
-            region="us-east-1",
-            client_options={"allow_http": True},
-        )
-        for path, data in FILES.items():
-            obstore.put(store, path, data)
-        yield Place("s3", "models", right, {**right, "AWS_SECRET_ACCESS_KEY": "wrong"})
+    with place_in("s3", tmp_path_factory.mktemp("s3")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
 def gs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """fake-gcs-server; it takes every credential, so the wrong ones are ones that can't be read."""
-    folder, port = tmp_path_factory.mktemp("gs"), free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [str(find_go_tool("fake-gcs-server")), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
-    command += ["-backend", "memory", "-external-url", url, "-public-host", f"127.0.0.1:{port}"]
-    key = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
-    with running(command, port, log=folder / "log"):
-        request = urllib.request.Request(
-            f"{url}/storage/v1/b", json.dumps({"name": "models"}).encode(), {"Content-Type": "application/json"}
-        )
-        urllib.request.urlopen(request, timeout=10).close()
-        for path, data in FILES.items():
-            upload = f"{url}/upload/storage/v1/b/models/o?uploadType=media&name={urllib.parse.quote(path, safe='')}"
-            urllib.request.urlopen(urllib.request.Request(upload, data, method="POST"), timeout=10).close()
-        right = {"GOOGLE_APPLICATION_CREDENTIALS_JSON": json.dumps(key), "GOOGLE_ALLOW_HTTP": "true"}
-        yield Place("gs", "models", right, {**right, "GOOGLE_APPLICATION_CREDENTIALS_JSON": "{"})
+    with place_in("gs", tmp_path_factory.mktemp("gs")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
 def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Azurite, with the account that its documentation names."""
-    folder, port = tmp_path_factory.mktemp("az"), free_port()
-    account = "devstoreaccount1"
-    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-    command = [str(find_npm_tool("azurite-blob")), "--blobHost", "127.0.0.1", "--blobPort", str(port)]
-    command += ["--location", str(folder), "--skipApiVersionCheck", "--silent"]
-    with running(command, port, log=folder / "log"):
-        right = {
-            "AZURE_STORAGE_ACCOUNT_NAME": account,
-            "AZURE_STORAGE_ACCOUNT_KEY": key,
-            "AZURE_ENDPOINT": f"http://127.0.0.1:{port}/{account}",
-        }
-        store = AzureStore(
-            "models",
-            config={"account_name": account, "account_key": key, "endpoint": right["AZURE_ENDPOINT"]},
-            client_options={"allow_http": True},
-        )
-        _create_container(right["AZURE_ENDPOINT"], account, key)
-        for path, data in FILES.items():
-            obstore.put(store, path, data)
-        yield Place("az", "models", right, {**right, "AZURE_STORAGE_ACCOUNT_KEY": "d3Jvbmc="})
-
-
-def _create_container(endpoint: str, account: str, key: str) -> None:
-    """Send the one request that obstore has no function for, signed by hand (Azure's Shared Key)."""
-    import base64
-    import hashlib
-    import hmac
-    from email.utils import formatdate
-
-    headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
-    lines = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
-    text = f"PUT\n{chr(10) * 11}{lines}/{account}/{account}/models\nrestype:container"
-    digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
-    headers["Authorization"] = f"SharedKey {account}:{base64.b64encode(digest).decode()}"
-    request = urllib.request.Request(f"{endpoint}/models?restype=container", method="PUT", headers=headers)
-    urllib.request.urlopen(request, timeout=10).close()
+    with place_in("az", tmp_path_factory.mktemp("az")) as place:
+        yield place
 
 
 @pytest.fixture(params=["s3", "gs", "az"])
