@@ -6,7 +6,7 @@ present only while they are true. The reason of Ready tells the whole story in o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from modelendpoint_operator.api.endpoint import ModelEndpoint
@@ -19,6 +19,7 @@ from modelendpoint_operator.api.status import (
     RoutesStatus,
 )
 from modelendpoint_operator.observation import Observation
+from modelendpoint_operator.rollout.arms import ArmCourse
 from modelendpoint_operator.rollout.course import Course, Situation
 from modelendpoint_operator.rollout.going_back import GATE_FAILED
 from modelendpoint_operator.rollout.judging import failure_of
@@ -45,6 +46,8 @@ class View:
 
     situation: Situation
     course: Course
+    arms: Sequence[ArmCourse]
+    """The variants."""
     serving: Sequence[int]
     """The revisions that the routers send requests to."""
     routes: RoutesStatus
@@ -78,6 +81,25 @@ def build_conditions(endpoint: ModelEndpoint, story: Story, *, available: Story,
     return [_condition(endpoint, kind, holds, told, now=now) for kind, holds, told in wanted]
 
 
+def tell_arm(course: ArmCourse, situation: Situation, *, deadline: timedelta) -> Story | None:
+    """Tell what a variant waits for, or what is wrong with it; None when it is as the spec says."""
+    seen, number = situation.seen, course.target
+    if situation.suspended:
+        return None
+    failed = _failure_of(seen, number)
+    if failed is not None:
+        return replace(failed, message=f"{course.called}, revision {number}: {failed.message}")
+    ready = seen.ready_pods(number)
+    if not course.is_moving and course.answers and ready >= course.arm.replicas:
+        return None
+    rest = "" if course.answers else "; the main model takes its requests"
+    message = f"{course.called}, revision {number}: {_waiting_for(seen, number)}{rest}"
+    if course.since is not None and situation.now - course.since > deadline:
+        message = f"{message}; that takes longer than {int(deadline.total_seconds())} s"
+        return Story(reason="ProgressDeadlineExceeded", message=message, stalled=True)
+    return Story(reason="Deploying" if course.is_moving else "PodsNotReady", message=message, reconciling=True)
+
+
 def stalled_conditions(endpoint: ModelEndpoint, reason: str, message: str, *, now: datetime) -> list[Condition]:
     """Report something that stops all work on an endpoint; what is said about availability stays as it was."""
     story = Story(reason=reason, message=message, stalled=True)
@@ -103,6 +125,14 @@ def _condition(endpoint: ModelEndpoint, kind: ConditionType, holds: bool, story:
 
 
 def _tell(view: View) -> Story:
+    """Tell of the main model, and when all is well with it of the variants: first of one that is stuck."""
+    main = _tell_main(view)
+    told = (tell_arm(arm, view.situation, deadline=view.deadline) for arm in view.arms)
+    stories = sorted((story for story in told if story), key=lambda story: not story.stalled)
+    return stories[0] if main.good and stories else main
+
+
+def _tell_main(view: View) -> Story:
     endpoint, course = view.endpoint, view.course
     rejected = next((entry for entry in course.rejected if entry.revision == view.situation.target), None)
     if rejected is not None:
@@ -197,7 +227,8 @@ def _tell_steady(view: View) -> Story:
         return Story(reason="Routing", message=_routing_message(seen, view.routes.version), reconciling=True)
     if course.is_baking:
         return Story(reason="Baking", message=baking_message(course, view.situation), good=True)
-    return Story(reason="Serving", message=f"Revision {course.stable} serves all traffic", good=True)
+    traffic = "all traffic that the variants leave" if view.arms else "all traffic"
+    return Story(reason="Serving", message=f"Revision {course.stable} serves {traffic}", good=True)
 
 
 def _routing_message(seen: Observation, version: str) -> str:

@@ -22,6 +22,8 @@ FIELD_MANAGER = "modelendpoint-operator"
 # Labels on every child.
 LABEL_ENDPOINT = f"{GROUP}/endpoint"
 LABEL_REVISION = f"{GROUP}/revision"
+LABEL_ARM = f"{GROUP}/arm"
+"""On the objects and pods of a variant's revisions: its name."""
 LABEL_BATCH = f"{GROUP}/batch"
 """On the Jobs and pods of a BatchPrediction: its name."""
 LABEL_BATCH_STAGE = f"{GROUP}/stage"
@@ -94,6 +96,9 @@ INPUT_CREDENTIALS_DIR = "/etc/modelendpoint/input-credentials"
 OUTPUT_CREDENTIALS_DIR = "/etc/modelendpoint/output-credentials"
 COMPARE_CREDENTIALS_DIR = "/etc/modelendpoint/compare-credentials"
 
+# Headers of answers.
+HEADER_VARIANT = "x-model-variant"
+
 # Environment of the server container.
 ENV_NAME = "MODELENDPOINT_NAME"
 ENV_NAMESPACE = "MODELENDPOINT_NAMESPACE"
@@ -128,6 +133,8 @@ LISTENERS_FILE = "lds.json"
 CLUSTERS_FILE = "cds.json"
 ROUTES_FILE = "rds.json"
 ROUTE_CONFIG_NAME = "endpoint"
+ROUTE_METADATA = GROUP
+"""Where the routes say which shares they were made from."""
 STAT_PREFIX = "endpoint"
 
 

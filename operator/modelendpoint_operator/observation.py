@@ -33,6 +33,9 @@ class Leg:
 
     revision: int
     weight: int
+    """Percent of all requests for a variant; the others are percent of what the variants leave, and 100 together."""
+    arm: str | None = None
+    """The variant that it belongs to; None for the main model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +162,15 @@ class Observation:
         if any(router.route_version != self.routes.version for router in self.routers):
             return None
         return self.routes.legs
+
+    @property
+    def live_main_legs(self) -> tuple[Leg, ...] | None:
+        """Those of them that are the main model's."""
+        return None if self.live_legs is None else tuple(leg for leg in self.live_legs if leg.arm is None)
+
+    def has_leg(self, revision: int) -> bool:
+        """Say whether a revision has a share in the routes that are written."""
+        return self.routes is not None and any(leg.revision == revision for leg in self.routes.legs)
 
     def ready_pods(self, revision: int) -> int:
         """Count a revision's ready pods."""

@@ -7,7 +7,7 @@ Two rules keep every request answered, whatever the rollout machine wants next:
 * children first, status last: after a crash in between, the same pass is planned again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
-from modelendpoint_operator.api.status import ModelEndpointStatus, Phase, RevisionStatus, RoutesStatus
-from modelendpoint_operator.conditions import View, derive_conditions, stalled_conditions
+from modelendpoint_operator.api.status import ArmStatus, ModelEndpointStatus, Phase, RevisionStatus, RoutesStatus
+from modelendpoint_operator.conditions import View, derive_conditions, stalled_conditions, tell_arm
 from modelendpoint_operator.manifests.difference import differs, with_applied_hash
 from modelendpoint_operator.manifests.envoy import build_documents, config_version, route_version
 from modelendpoint_operator.manifests.metadata import selector_labels
@@ -25,6 +25,7 @@ from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.manifests.xds import Document
 from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
+from modelendpoint_operator.rollout.arms import ArmCourse, advance_arms, arm_legs, arm_replicas, notes_of_removed
 from modelendpoint_operator.rollout.course import Course, Situation, previous_revision
 from modelendpoint_operator.rollout.machine import advance
 from modelendpoint_operator.rollout.waking import time_to_wake
@@ -51,8 +52,10 @@ class Outline:
     situation: Situation
     settings: Settings
     course: Course
+    arms: Sequence[ArmCourse]
+    """The variants."""
     replicas: Mapping[int, int]
-    """Pods of the revisions that shall have some: stable, candidate, and the previous one while it is kept."""
+    """Pods of the revisions that shall have some: stable, candidate, the previous one while it is kept, the variants'."""
     documents: Mapping[str, Document]
     """The routers' files."""
     routes: RoutesStatus
@@ -70,6 +73,11 @@ class Outline:
     def seen(self) -> Observation:
         """What was seen of it."""
         return self.situation.seen
+
+    @property
+    def deadline(self) -> timedelta:
+        """Time that pods have to get ready."""
+        return timedelta(seconds=self.settings.progress_deadline_seconds)
 
     @property
     def records(self) -> Mapping[int, RevisionRecord]:
@@ -106,18 +114,19 @@ def plan_stop(endpoint: ModelEndpoint, reason: str, message: str, *, now: dateti
 
 def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, now: datetime) -> Outline:
     records = _with_digests(seen)
-    target = _target(endpoint, records, server_image=settings.server_image)
-    records.setdefault(target.number, target)
-    situation = Situation(endpoint=endpoint, seen=seen, records=records, target=target.number, now=now)
-    course = advance(situation)
-    legs = wanted_legs(course, situation)
+    target, targets = _number_targets(endpoint, records, server_image=settings.server_image)
+    situation = Situation(endpoint=endpoint, seen=seen, records=records, target=target, now=now)
+    course, arms = advance(situation), advance_arms(situation, targets)
+    # Without the main model there is nothing to take a share of.
+    legs = (*main, *arm_legs(arms, situation)) if (main := wanted_legs(course, situation)) else ()
     documents = build_documents(endpoint, legs, _clusters(seen, legs), domain=settings.cluster_domain)
     routes = _routes(endpoint, seen, version=route_version(documents[names.ROUTES_FILE]), now=now)
-    replicas = _safe_replicas(wanted_replicas(course, situation), seen)
+    replicas = _safe_replicas(wanted_replicas(course, situation) | arm_replicas(arms, situation), seen)
     return Outline(
         situation=situation,
         settings=settings,
         course=course,
+        arms=arms,
         replicas=replicas,
         documents=documents,
         routes=routes,
@@ -135,20 +144,32 @@ def _with_digests(seen: Observation) -> dict[int, RevisionRecord]:
     return records
 
 
-def _target(endpoint: ModelEndpoint, records: Mapping[int, RevisionRecord], *, server_image: str) -> RevisionRecord:
-    """Find the revision that the spec asks for, or give it the next number."""
-    template = RevisionTemplate.from_spec(endpoint.spec, server_image=server_image)
-    known = [record for record in records.values() if record.template.key == template.key]
+def _number_targets(
+    endpoint: ModelEndpoint, records: dict[int, RevisionRecord], *, server_image: str
+) -> tuple[int, dict[str, int]]:
+    """Number the revisions that the spec asks for, the main model's and each variant's; new ones are added."""
+    spec = endpoint.spec
+    main = _number(endpoint, records, RevisionTemplate.from_spec(spec, server_image=server_image))
+    arms = {arm.name: RevisionTemplate.of_arm(arm, spec, server_image=server_image) for arm in spec.variants}
+    return main, {name: _number(endpoint, records, template) for name, template in arms.items()}
+
+
+def _number(endpoint: ModelEndpoint, records: dict[int, RevisionRecord], template: RevisionTemplate) -> int:
+    """Find the revision of a template, or give it the next number."""
+    known = [number for number, record in records.items() if record.template.key == template.key]
     if known:
-        return max(known, key=lambda record: record.number)
+        return max(known)
     status = endpoint.status
     numbers = [
         *records,
         *(serving.revision for serving in (status.stable, status.candidate) if serving),
+        *(number for arm in status.variants for number in (arm.revision, arm.next_revision) if number),
         *(past.revision for past in status.history),
         *(past.revision for past in status.rejected),
     ]
-    return RevisionRecord(number=max(numbers, default=0) + 1, template=template, sha256=template.model.sha256)
+    number = max(numbers, default=0) + 1
+    records[number] = RevisionRecord(number=number, template=template, sha256=template.model.sha256)
+    return number
 
 
 def _clusters(seen: Observation, legs: tuple[Leg, ...]) -> tuple[int, ...]:
@@ -190,7 +211,7 @@ def _may_have_traffic(seen: Observation) -> frozenset[int]:
 def _leaving(
     staying: Collection[int], seen: Observation, routes: RoutesStatus, settings: Settings, *, now: datetime
 ) -> frozenset[int]:
-    # Once the wanted routes are live, only stable and candidate get requests; before, anything may.
+    # Once the wanted routes are live, only what has a share in them gets requests; before, anything may.
     if routes.live_since is None or now < routes.live_since + settings.drain:
         return frozenset()
     return seen.populated() - frozenset(staying)
@@ -273,10 +294,14 @@ def _forgotten(outline: Outline) -> list[int]:
     """Choose the oldest revisions that nobody will go back to."""
     staying = outline.seen.populated() - outline.leaving
     course, previous = outline.course, previous_revision(outline.course, outline.situation)
-    needed = {course.stable, course.candidate, outline.situation.target, *staying}
+    of_arms = [number for arm in outline.arms for number in arm.revisions]
+    needed = {course.stable, course.candidate, outline.situation.target, *of_arms, *staying}
     unneeded = [number for number in outline.seen.revisions if number not in needed]
-    kept = sorted(unneeded, key=lambda number: (number == previous, number))
-    return kept[: max(0, len(kept) - outline.endpoint.spec.revision_history_limit)]
+    main = [number for number in unneeded if outline.records[number].template.arm is None]
+    kept = sorted(main, key=lambda number: (number == previous, number))
+    # Nobody goes back to a variant's; the last one stays, because the next number is counted from it.
+    of_others = [number for number in unneeded if number not in main and number != max(outline.records)]
+    return [*of_others, *kept[: max(0, len(kept) - outline.endpoint.spec.revision_history_limit)]]
 
 
 def _status(outline: Outline) -> ModelEndpointStatus:
@@ -285,13 +310,15 @@ def _status(outline: Outline) -> ModelEndpointStatus:
     selector = selector_labels(endpoint, names.COMPONENT_MODEL_SERVER)
     stable, candidate = _revision_status(outline, course.stable), _revision_status(outline, course.candidate)
     url = _candidate_url(outline)
+    of_arms = {number for number, record in outline.records.items() if record.template.arm is not None}
     return ModelEndpointStatus(
         observed_generation=endpoint.generation,
         url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace),
-        replicas=sum(not pod.terminating for pod in outline.seen.pods),
-        selector=",".join(f"{key}={value}" for key, value in sorted(selector.items())),
+        replicas=sum(not pod.terminating for pod in outline.seen.pods if pod.revision not in of_arms),
+        selector=",".join([*(f"{key}={value}" for key, value in sorted(selector.items())), f"!{names.LABEL_ARM}"]),
         stable=stable,
         candidate=candidate.model_copy(update={"url": url}) if candidate else None,
+        variants=[_arm_status(outline, arm) for arm in outline.arms],
         rollout=course.rollout,
         routes=outline.routes,
         handled_annotations=dict(course.handled),
@@ -303,9 +330,10 @@ def _status(outline: Outline) -> ModelEndpointStatus:
             View(
                 situation=outline.situation,
                 course=course,
+                arms=outline.arms,
                 serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
                 routes=outline.routes,
-                deadline=timedelta(seconds=outline.settings.progress_deadline_seconds),
+                deadline=outline.deadline,
             )
         ),
     )
@@ -325,6 +353,22 @@ def _revision_status(outline: Outline, number: int | None) -> RevisionStatus | N
     )
 
 
+def _arm_status(outline: Outline, arm: ArmCourse) -> ArmStatus:
+    record, story = outline.records[arm.revisions[0]], tell_arm(arm, outline.situation, deadline=outline.deadline)
+    return ArmStatus(
+        name=arm.arm.name,
+        revision=arm.serving,
+        next_revision=arm.target if arm.is_moving else None,
+        since=arm.since,
+        version=record.template.model.version,
+        sha256=record.sha256,
+        weight=0 if arm.serving is None else _live_weight(outline, arm.serving),
+        replicas=sum(outline.replicas[number] for number in arm.revisions),
+        ready_replicas=sum(outline.seen.ready_pods(number) for number in arm.revisions),
+        message=story.message if story else None,
+    )
+
+
 def _candidate_url(outline: Outline) -> str | None:
     """Name where a candidate can be tried before it has traffic."""
     endpoint, candidate, domain = outline.endpoint, outline.course.candidate, outline.settings.cluster_domain
@@ -339,20 +383,25 @@ def _live_weight(outline: Outline, number: int) -> int:
     if live is not None:
         return next((leg.weight for leg in live if leg.revision == number), 0)
     status = outline.endpoint.status
-    before = (revision for revision in (status.stable, status.candidate) if revision and revision.revision == number)
-    return next((revision.weight for revision in before), 0)
+    before = (part for part in (status.stable, status.candidate, *status.variants) if part and part.revision == number)
+    return next((part.weight for part in before), 0)
 
 
 def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, ...]:
     """Tell what happened, and what got stuck."""
-    known = {told.message for told in outline.endpoint.status.conditions if told.type == "Stalled"}
-    stuck = [
-        EventNote(reason=told.reason, message=told.message, warning=True)
-        for told in status.conditions
-        if told.type == "Stalled" and told.message not in known
+    happened = [
+        *outline.course.notes,
+        *(note for arm in outline.arms for note in arm.notes),
+        *notes_of_removed(outline.situation),
     ]
-    said = {note.message for note in outline.course.notes}
-    return (*outline.course.notes, *(note for note in stuck if note.message not in said))
+    before = outline.endpoint.status
+    known = {told.message for told in before.conditions if told.type == "Stalled"}
+    known |= {arm.message for arm in before.variants if arm.message} | {note.message for note in happened}
+    stories = (tell_arm(arm, outline.situation, deadline=outline.deadline) for arm in outline.arms)
+    stuck = {story.message: story.reason for story in stories if story and story.stalled}
+    stuck |= {told.message: told.reason for told in status.conditions if told.type == "Stalled"}
+    new = [(message, reason) for message, reason in stuck.items() if message not in known]
+    return (*happened, *(EventNote(reason=reason, message=message, warning=True) for message, reason in new))
 
 
 def _look_again_after(outline: Outline) -> timedelta | None:
@@ -369,10 +418,13 @@ def _is_loading(outline: Outline) -> bool:
     rollout = outline.course.rollout
     moving = (Phase.DEPLOYING, Phase.SHIFTING, Phase.PROMOTING)
     waits = rollout is not None and rollout.phase in moving
+    waits = waits or any(arm.is_moving or not arm.answers for arm in outline.arms)
     return waits or any(not pod.ready and not pod.terminating for pod in outline.seen.pods)
 
 
 def _poll(outline: Outline) -> timedelta:
     rollout = outline.course.rollout
-    is_fresh = rollout is None or outline.situation.now - rollout.since < FRESH
+    began = [rollout.since] if rollout else []
+    began += [arm.since for arm in outline.arms if arm.since]
+    is_fresh = not began or outline.situation.now - max(began) < FRESH
     return POLL if is_fresh else POLL_LATER

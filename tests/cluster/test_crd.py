@@ -112,6 +112,7 @@ def test_defaults_are_filled_in_by_the_server_and_the_authors_text_stays(cluster
                 "insufficientData": {"afterSeconds": 0, "action": "Continue"},
             },
         },
+        "variants": [],
         "routing": {"replicas": 2, "timeoutSeconds": 60},
         "revisionHistoryLimit": 10,
     }

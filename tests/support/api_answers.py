@@ -44,6 +44,10 @@ def routing(**parts: Any) -> dict[str, Any]:
     return {"routing": parts}
 
 
+def variants(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"variants": [{"name": f"v{index}", **model("s3://m/k"), **item} for index, item in enumerate(items)]}
+
+
 ACCEPTED = [
     ("churn", {}),
     ("a", {}),
@@ -95,7 +99,25 @@ ACCEPTED = [
     ("churn", gates(prometheus=[{"name": "a", "query": "up", "min": -0.5}], http=[{"name": "a", "path": "/"}])),
 ]
 
+ACCEPTED += [
+    ("churn", variants({"name": "challenger", "weight": 10}, {"weight": 90, "replicas": 3}, {})),
+    ("churn", variants({**resources(limits={"cpu": 1}), **model("pvc://models/m.onnx")})),
+    ("churn", {"variants": []}),
+]
+
 BREAKING_A_RULE = [
+    ("churn", variants({"name": "candidate"}), "spec.variants[0].name: Forbidden: is what the revisions of the main"),
+    (
+        "churn",
+        variants({"weight": 50}, {"weight": 51}, {}),
+        "spec.variants: Forbidden: the weights together must not be above 100",
+    ),
+    ("churn", variants(model("s3://bucket")), "spec.variants[0].model.uri: Forbidden: must have a path"),
+    (
+        "churn",
+        variants({}, resources(limits={"memory": 512})),
+        "spec.variants[1].server.resources.limits.memory: Forbidden: must be at least 16Mi",
+    ),
     ("9lives", {}, "metadata.name: Forbidden: Services are named after it"),
     ("a" * 41, {}, "metadata.name: Forbidden: Services are named after it"),
     ("churn.v2", {}, "metadata.name: Forbidden: Services are named after it"),
@@ -205,6 +227,13 @@ BREAKING_A_RULE = [
 ]
 
 WRONG_VALUES = [
+    ({"variants": [{"name": "b"}]}, "spec.variants[0].model: Required value"),
+    (variants({"name": "B"}), 'spec.variants[0].name: Invalid value: "B"'),
+    (variants({"name": "a" * 21}), "spec.variants[0].name: Too long"),
+    (variants({"name": "b"}, {"name": "b"}), "spec.variants[1]: Duplicate value"),
+    (variants({"weight": 101}), "spec.variants[0].weight: Invalid value: 101"),
+    (variants({"replicas": 0}), "spec.variants[0].replicas: Invalid value: 0"),
+    (variants(*({} for _ in range(9))), "spec.variants: Too many: 9"),
     ({"replica": 3}, 'unknown field "spec.replica"'),
     (model("s3://m/k", url="x"), 'unknown field "spec.model.url"'),
     (steps({"weight": 5, "hold": 3}), 'unknown field "spec.rollout.steps[0].hold"'),

@@ -1,6 +1,6 @@
 """What must be true in every state of the toy world, after every single write and every turn."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -44,26 +44,28 @@ class Invariants:
         self._what_is_kept_stays(endpoint, plan)
         self._no_failing_candidate_goes_on(endpoint, plan.status or endpoint.status)
 
-    def _weights_after(self, plan: Plan) -> dict[int, int]:
+    def _weights_after(self, plan: Plan) -> dict[int, float]:
         configs = [write.manifest for write in plan.applies if Key(*_named(write.manifest)) == ROUTER_CONFIG]
         return weights_in(configs[0]) if configs else self._world.written_weights()
 
     def _weights_are_allowed(
-        self, endpoint: ModelEndpoint, status: ModelEndpointStatus, weights: dict[int, int]
+        self, endpoint: ModelEndpoint, status: ModelEndpointStatus, weights: dict[int, float]
     ) -> None:
-        in_status = {part.revision for part in (status.stable, status.candidate) if part}
+        in_status = {part.revision for part in (status.stable, status.candidate, *status.variants) if part}
         assert weights.keys() <= in_status, f"{weights} has a revision that status lacks"
         # One that was rejected after its promotion serves until another one has taken over.
         rejected = {entry.revision for entry in status.rejected} - {status.stable.revision if status.stable else 0}
         assert not weights.keys() & rejected, f"{weights} has a rejected revision of {rejected}"
         if status.candidate and status.rollout:
-            weight = weights.get(status.candidate.revision, 0)
+            arms = {arm.revision for arm in status.variants}
+            weight = among(weights, status.candidate.revision, without=arms)
             most = most_weight(endpoint.spec.rollout, status.rollout)
             assert weight <= most, f"{weight} % in phase {status.rollout.phase}, step {status.rollout.step}"
             before = endpoint.status.rollout
             waits = before and before.held_by and before.phase is not Phase.SHIFTING and status.rollout.held_by
             if waits and _is_same_spec(endpoint):
-                assert weight <= self._world.written_weights().get(status.candidate.revision, 0), "more while paused"
+                written = among(self._world.written_weights(), status.candidate.revision, without=arms)
+                assert weight <= written, "more while paused"
 
     def _no_failing_candidate_goes_on(self, endpoint: ModelEndpoint, status: ModelEndpointStatus) -> None:
         rollout = status.rollout
@@ -92,7 +94,7 @@ class Invariants:
 
     def _weights_are_whole(self) -> None:
         for weights in [self._world.written_weights(), *self._world.live_weights()]:
-            assert sum(weights.values()) in (0, 100), weights
+            assert round(sum(weights.values()), 6) in (0, 100), weights
 
     def _weights_are_written_for_ready_pods(self) -> None:
         written = self._world.written_weights()
@@ -136,6 +138,12 @@ def most_weight(rollout: Rollout, status: RolloutStatus) -> int:
     return weights[status.step] if status.step < len(weights) else 100
 
 
+def among(weights: Mapping[int, float], revision: int, *, without: Collection[int | None]) -> float:
+    """Say what share of the main model's traffic a revision has, in whole percent; ``without`` are the variants."""
+    main = {number: weight for number, weight in weights.items() if number not in without}
+    return round(100 * main.get(revision, 0) / sum(main.values())) if main else 0
+
+
 def _is_same_spec(endpoint: ModelEndpoint) -> bool:
     return endpoint.status.observed_generation == endpoint.generation
 
@@ -148,6 +156,8 @@ def assert_clean(world: World, *, kept: Collection[int] = ()) -> None:
     """Check that nothing is left of what is not in use, after things came to rest."""
     status = world.status
     in_use = [part["revision"] for part in (status.get("stable"), status.get("candidate")) if part] + [*kept]
+    for arm in status.get("variants", []):
+        in_use += [arm[field] for field in ("revision", "nextRevision") if field in arm]
     children = {names.revision_name(NAME, revision) for revision in in_use}
     assert world.kept("Deployment") == children | {f"{NAME}-router"}
     assert world.kept("ConfigMap") == children | {f"{NAME}-router"}

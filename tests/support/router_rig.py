@@ -39,10 +39,13 @@ class RouterRig:
 
     def serve(self, endpoint: ModelEndpoint, weights: Mapping[int, int], servers: Sequence[ModelServer]) -> None:
         """Write all documents; start Envoy with the first, wait until it uses the others."""
+        self.serve_legs(endpoint, [Leg(revision=number, weight=weight) for number, weight in weights.items()], servers)
+
+    def serve_legs(self, endpoint: ModelEndpoint, legs: Sequence[Leg], servers: Sequence[ModelServer]) -> None:
+        """Do the same with any kind of legs."""
         hosts: dict[int, list[Host]] = {}
         for server in servers:
             hosts.setdefault(server.revision, []).append(server.host)
-        legs = [Leg(revision=revision, weight=weight) for revision, weight in weights.items()]
         documents = build_documents(endpoint, legs, list(hosts))
         self.router.write(documents, hosts)
         if not self.router.is_running:

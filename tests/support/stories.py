@@ -54,14 +54,14 @@ def trace(world: World, *, turns: int = 60) -> list[str]:
     """Go on and tell each change of what ``kubectl get`` shows and of what the routers do."""
     lines: list[str] = []
     for state in world.history(turns=turns):
-        weights = sorted({" ".join(f"r{n}={w}" for n, w in weights.items()) for weights in state.live_weights()})
+        weights = sorted({" ".join(f"r{n}={w:g}" for n, w in weights.items()) for weights in state.live_weights()})
         line = f"{state.reason()}: {' | '.join(weights) or '-'}"
         if not lines or lines[-1] != line:
             lines.append(line)
     return lines
 
 
-def split(world: World) -> dict[int, int]:
+def split(world: World) -> dict[int, float]:
     """The weights on which all routers agree."""
     weights = world.live_weights()
     assert weights and all(one == weights[0] for one in weights)

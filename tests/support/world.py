@@ -62,7 +62,7 @@ class Pod:
     poked_for: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     """Of a router: the versions of the files that it uses."""
-    weights: dict[int, int] = field(default_factory=dict)
+    weights: dict[int, float] = field(default_factory=dict)
     hosts: dict[int, list[str]] = field(default_factory=dict)
     """Of a router: the pods that it sends requests to, by revision."""
     counted: dict[int, Counters] = field(default_factory=dict)
@@ -341,11 +341,11 @@ class World:
         """Router pods that a client may still reach."""
         return [pod for pod in self.pods.values() if is_router(pod.body) and serves(pod.body)]
 
-    def live_weights(self) -> list[dict[int, int]]:
+    def live_weights(self) -> list[dict[int, float]]:
         """What each serving router does: weight by revision."""
         return [dict(pod.weights) for pod in self.serving_routers()]
 
-    def written_weights(self) -> dict[int, int]:
+    def written_weights(self) -> dict[int, float]:
         """What the router's ConfigMap says."""
         config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
         return weights_in(config) if config else {}
@@ -422,7 +422,7 @@ class World:
             for revision, weight in router.weights.items():
                 router.count(
                     revision,
-                    self.traffic * weight // (100 * len(routers)),
+                    int(self.traffic * weight // (100 * len(routers))),
                     failing=self.failing.get(revision, 0.0),
                     milliseconds=self.slow.get(revision, 5),
                 )
@@ -504,19 +504,21 @@ def digest_of(version: str) -> str:
     return version.encode().hex().ljust(64, "0")[:64]
 
 
-def weights_in(config: Mapping[str, Any]) -> dict[int, int]:
-    """Read the weights by revision from the router's ConfigMap, as Envoy does."""
+def weights_in(config: Mapping[str, Any]) -> dict[int, float]:
+    """Read the weights by revision from the router's ConfigMap, as Envoy does, in percent of all requests."""
     return dict(_weights_in(config["data"][names.ROUTES_FILE]))
 
 
 @lru_cache
-def _weights_in(text: str) -> Mapping[int, int]:
+def _weights_in(text: str) -> Mapping[int, float]:
     routes = json.loads(text)
     if not routes:
         return {}
-    route = routes["resources"][0]["virtual_hosts"][0]["routes"][0].get("route", {})
+    route = routes["resources"][0]["virtual_hosts"][0]["routes"][-1].get("route", {})
     clusters = route.get("weighted_clusters", {}).get("clusters", [])
-    return {int(cluster["name"].rpartition("-r")[2]): cluster["weight"] for cluster in clusters}
+    total = sum(cluster["weight"] for cluster in clusters)
+    percents = {int(cluster["name"].rpartition("-r")[2]): 100 * cluster["weight"] / total for cluster in clusters}
+    return {revision: int(percent) if percent == int(percent) else percent for revision, percent in percents.items()}
 
 
 def as_stored(manifest: Mapping[str, Any], *, uid: str) -> dict[str, Any]:

@@ -96,10 +96,15 @@ def _is_sorted(items: Sequence[Any]) -> celtypes.BoolType:
     return celtypes.BoolType(all(one <= other for one, other in itertools.pairwise(items)))
 
 
+def _sum(items: Sequence[celtypes.IntType]) -> celtypes.IntType:
+    return celtypes.IntType(sum(items))
+
+
 _FUNCTIONS: Mapping[str, Any] = {
     "quantity": _quantity,
     "isQuantity": _is_quantity,
     "compareTo": _compare_to,
     "isSorted": _is_sorted,
+    "sum": _sum,
 }
 """Functions that Kubernetes adds to CEL, as far as our rules use them."""

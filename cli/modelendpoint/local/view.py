@@ -72,6 +72,9 @@ def _revisions(endpoint: Mapping[str, Any]) -> Table:
         revision = status.get(role)
         if revision:
             table.add_row(*_row(role, revision, endpoint))
+    for variant in status.get("variants", []):
+        if "revision" in variant:
+            table.add_row(*_row(variant["name"], variant, endpoint))
     return table
 
 

@@ -183,11 +183,10 @@ def _routes(bodies: Iterable[Body]) -> RoutesSeen | None:
         return None
     try:
         routes, clusters = json.loads(data[names.ROUTES_FILE]), json.loads(data[names.CLUSTERS_FILE])
-        route = routes["resources"][0]["virtual_hosts"][0]["routes"][0].get("route", {})
-        weighted = route.get("weighted_clusters", {}).get("clusters", [])
+        written = routes["resources"][0]["metadata"]["filter_metadata"][names.ROUTE_METADATA]["legs"]
         return RoutesSeen(
             version=routes["version_info"],
-            legs=tuple(Leg(revision=_number(cluster), weight=cluster["weight"]) for cluster in weighted),
+            legs=tuple(Leg(**leg) for leg in written),
             clusters=frozenset(_number(cluster) for cluster in clusters["resources"]),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):

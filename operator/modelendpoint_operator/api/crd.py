@@ -25,9 +25,11 @@ DESCRIPTION = (
 LIST_KEYS = {
     "spec.rollout.gates.http": "name",
     "spec.rollout.gates.prometheus": "name",
+    "spec.variants": "name",
     "status.conditions": "type",
     "status.history": "revision",
     "status.rejected": "revision",
+    "status.variants": "name",
 }
 """Lists whose items are known by one field, so that server-side apply merges them item by item."""
 

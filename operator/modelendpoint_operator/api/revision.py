@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from modelendpoint_operator.api.base import ApiModel
-from modelendpoint_operator.api.spec import Model, ModelEndpointSpec, Server
+from modelendpoint_operator.api.spec import Arm, Model, ModelEndpointSpec, Server
 
 
 class RevisionTemplate(ApiModel):
@@ -17,11 +17,18 @@ class RevisionTemplate(ApiModel):
     """The settings of its server."""
     server_image: str
     """The image of its server."""
+    arm: str | None = None
+    """The variant that it belongs to; None for the main model. The same model in another one is another revision."""
 
     @classmethod
     def from_spec(cls, spec: ModelEndpointSpec, *, server_image: str) -> "RevisionTemplate":
-        """Take the snapshot that the spec asks for now."""
+        """Take the snapshot of the main model that the spec asks for now."""
         return cls(model=spec.model, server=spec.server, server_image=server_image)
+
+    @classmethod
+    def of_arm(cls, arm: Arm, spec: ModelEndpointSpec, *, server_image: str) -> "RevisionTemplate":
+        """Take the snapshot that a variant asks for now."""
+        return cls(model=arm.model, server=arm.server or spec.server, server_image=server_image, arm=arm.name)
 
     @property
     def key(self) -> str:

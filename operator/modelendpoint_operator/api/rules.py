@@ -29,20 +29,20 @@ class Rule:
         return {"rule": self.rule, "message": self.message, "reason": "FieldValueForbidden", **field_path}
 
 
-def _at_most_the_limit(amount: str) -> Rule:
+def _at_most_the_limit(server: str, amount: str) -> Rule:
     request, limit = f"self.requests.{amount}", f"self.limits.{amount}"
     both = f"has(self.requests) && has({request}) && has(self.limits) && has({limit})"
     return Rule(
-        at="spec.server.resources",
+        at=f"{server}.resources",
         rule=f"!({both}) || quantity(string({request})).compareTo(quantity(string({limit}))) <= 0",
         message=f"requests.{amount} must not be above limits.{amount}",
         field=f".requests.{amount}",
     )
 
 
-def _memory_in_bytes(amounts: str) -> Rule:
+def _memory_in_bytes(server: str, amounts: str) -> Rule:
     return Rule(
-        at=f"spec.server.resources.{amounts}.memory",
+        at=f"{server}.resources.{amounts}.memory",
         rule="!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('16Mi')) >= 0",
         message="must be at least 16Mi; the unit is bytes, and the suffix m means thousandths of a byte",
     )
@@ -69,7 +69,42 @@ def _uri_rules(at: str) -> tuple[Rule, ...]:
         Rule(
             at=at,
             rule="!self.matches('^[a-z0-9]+://[^/]*@')",
-            message="must not hold credentials: put them into a Secret and name it in spec.model.credentialsSecretRef",
+            message="must not hold credentials: put them into a Secret and name it in the model's credentialsSecretRef",
+        ),
+    )
+
+
+def _model_rules(at: str) -> tuple[Rule, ...]:
+    return (
+        *_uri_rules(f"{at}.uri"),
+        *_uri_rules(f"{at}.goldenExamples.uri"),
+        Rule(
+            at=at,
+            rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
+            message="is of no use with a pvc:// or configmap:// uri: leave it out",
+            field=".credentialsSecretRef",
+        ),
+    )
+
+
+def _server_rules(at: str) -> tuple[Rule, ...]:
+    return (
+        _at_most_the_limit(at, "cpu"),
+        _at_most_the_limit(at, "memory"),
+        _memory_in_bytes(at, "requests"),
+        _memory_in_bytes(at, "limits"),
+        *_placement_rules(at),
+    )
+
+
+def _arm_rules(arms: str) -> tuple[Rule, ...]:
+    return (
+        *_model_rules(f"{arms}.items.model"),
+        *_server_rules(f"{arms}.items.server"),
+        Rule(
+            at=f"{arms}.items.name",
+            rule="!self.matches('^(stable|candidate)$')",
+            message="is what the revisions of the main model are called: choose another name",
         ),
     )
 
@@ -115,19 +150,14 @@ RULES = (
         message="must not end in -router or -r<number>, as the router and the revisions of other endpoints do",
         field=".metadata.name",
     ),
-    *_uri_rules("spec.model.uri"),
-    *_uri_rules("spec.model.goldenExamples.uri"),
+    *_model_rules("spec.model"),
+    *_server_rules("spec.server"),
+    *_arm_rules("spec.variants"),
     Rule(
-        at="spec.model",
-        rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
-        message="is of no use with a pvc:// or configmap:// uri: leave it out",
-        field=".credentialsSecretRef",
+        at="spec.variants",
+        rule="self.map(variant, has(variant.weight) ? variant.weight : 0).sum() <= 100",
+        message="the weights together must not be above 100: the main model gets what they leave",
     ),
-    _at_most_the_limit("cpu"),
-    _at_most_the_limit("memory"),
-    _memory_in_bytes("requests"),
-    _memory_in_bytes("limits"),
-    *_placement_rules("spec.server"),
     Rule(
         at="spec.rollout",
         rule="!has(self.steps) || self.steps.map(step, step.weight).isSorted()",

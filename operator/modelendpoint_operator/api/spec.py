@@ -220,6 +220,30 @@ class Rollout(ApiModel):
     a failure, and too little traffic to tell holds nothing up."""
 
 
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=20)]
+
+
+class Arm(ApiModel):
+    """A model of its own beside the main one, with pods of its own."""
+
+    name: ArmName
+    """Name of it, unique among all variants and shadows. What kept its name and its model keeps its pods."""
+    model: Model
+    """The model. A change here starts a new revision, which takes over as soon as all its pods are ready."""
+    server: Server | None = None
+    """Its model server's pods. Without it they are as spec.server says."""
+    replicas: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    """Number of its model server pods."""
+
+
+class Variant(Arm):
+    """A model that answers a share of the requests for as long as it stands here (A/B/n)."""
+
+    weight: Weight = 0
+    """Percent of all requests that it answers, once its pods are ready. The main model, and its candidate during a
+    rollout, share what the variants leave."""
+
+
 class Routing(ApiModel):
     """The router in front of the model servers."""
 
@@ -243,6 +267,9 @@ class ModelEndpointSpec(ApiModel):
     """The model server's pods. A change here starts a new revision."""
     rollout: Rollout = Rollout()
     """How a new revision replaces the one that serves."""
+    variants: Annotated[list[Variant], Field(max_length=8)] = []
+    """Other models that answer shares of the requests beside the main one, to be compared with it. A rollout of the
+    main model goes on beside them; adding, changing or removing one disturbs no other."""
     routing: Routing = Routing()
     """The router in front of the model servers. A change here starts no new revision."""
     revision_history_limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10

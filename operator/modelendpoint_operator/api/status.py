@@ -47,13 +47,38 @@ class RevisionStatus(ApiModel):
     sha256: Sha256 | None = None
     """Digest of the bytes that are loaded; absent until the first pod has reported it."""
     weight: Weight = 0
-    """Percent of the traffic that the router gives it now."""
+    """Percent of the traffic of the main model that the router gives it now; that is what the variants leave."""
     replicas: int = 0
     """Number of pods wanted."""
     ready_replicas: int = 0
     """Number of pods ready."""
     url: str | None = None
     """Where the candidate is reached past the router, from inside the cluster, to try it."""
+
+
+class ArmStatus(ApiModel):
+    """What is true for a variant."""
+
+    name: str
+    """Its name."""
+    revision: int | None = None
+    """Revision that gets its requests; absent until one was ready."""
+    next_revision: int | None = None
+    """Revision that the spec asks for, and that takes over as soon as all its pods are ready."""
+    since: datetime | None = None
+    """When nextRevision was asked for."""
+    version: str | None = None
+    """Version of the model of revision, or before there is one of nextRevision."""
+    sha256: Sha256 | None = None
+    """Digest of its bytes."""
+    weight: Weight = 0
+    """Percent of all requests that the routers give it now."""
+    replicas: int = 0
+    """Number of its pods wanted."""
+    ready_replicas: int = 0
+    """Number of its pods ready."""
+    message: str | None = None
+    """What it waits for, or what is wrong with it; absent while it is as the spec says."""
 
 
 class Phase(StrEnum):
@@ -235,13 +260,15 @@ class ModelEndpointStatus(ApiModel):
     url: str | None = None
     """Where applications in the cluster reach the endpoint."""
     replicas: int = 0
-    """Number of model server pods, for the scale subresource."""
+    """Number of the main model's server pods, for the scale subresource."""
     selector: str | None = None
-    """Label selector of the model server pods, for the scale subresource."""
+    """Label selector of the main model's server pods, for the scale subresource."""
     stable: RevisionStatus | None = None
     """The revision that serves."""
     candidate: RevisionStatus | None = None
     """The revision that is being rolled out."""
+    variants: list[ArmStatus] = []
+    """The variants, in the order of the spec."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
     routes: RoutesStatus | None = None

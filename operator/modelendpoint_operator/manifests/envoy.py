@@ -31,6 +31,8 @@ was told to end still answers, so that no request meets one that has ended."""
 CHECK_TIMEOUT_SECONDS = 5
 """Longer than a busy server ever takes to say that it is ready: three that fail in a row take its traffic away."""
 
+FULL = 100
+
 UPSTREAM_IDLE_SECONDS = 20
 """Below the model server's own 30 s, so that never a request meets a connection that the server is just closing."""
 
@@ -41,11 +43,12 @@ def build_routes(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
     With hash based stickiness the order decides who moves when a weight changes: the caller puts the candidate first.
     Without any leg that has weight the endpoint answers 503 and says why.
     """
-    weighted = [leg for leg in legs if leg.weight > 0]
-    route = _weighted_route(endpoint, weighted) if weighted else _refusal()
+    route = _weighted_route(endpoint, legs) if any(leg.weight > 0 for leg in legs) else _refusal()
     configuration = {
         "@type": f"{TYPES}.config.route.v3.RouteConfiguration",
         "name": names.ROUTE_CONFIG_NAME,
+        # The weights below tell less: where variants have everything, nothing says how the main model is divided.
+        "metadata": {"filter_metadata": {names.ROUTE_METADATA: {"legs": [_written(leg) for leg in legs]}}},
         "virtual_hosts": [
             {
                 "name": names.ROUTE_CONFIG_NAME,
@@ -128,13 +131,12 @@ def _fits_buffer() -> Document:
 
 def _weighted_route(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
     timeout = endpoint.spec.routing.timeout_seconds
+    shares = [_share(endpoint, leg, left=FULL - _percent_of_variants(legs)) for leg in legs]
     stickiness = build_stickiness(endpoint.spec.routing.sticky_by)
     return {
         "route": {
             "weighted_clusters": {
-                "clusters": [
-                    {"name": names.revision_name(endpoint.name, leg.revision), "weight": leg.weight} for leg in legs
-                ],
+                "clusters": [share for share in shares if share["weight"] > 0],
                 **({"use_hash_policy": True} if stickiness else {}),
             },
             **stickiness,
@@ -144,6 +146,26 @@ def _weighted_route(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
             "retry_policy": _retry_policy(),
         }
     }
+
+
+def _share(endpoint: ModelEndpoint, leg: Leg, *, left: int) -> Document:
+    """Build one share, in parts of ten thousand; ``left`` is the percentage that the variants leave to the others."""
+    name = names.revision_name(endpoint.name, leg.revision)
+    if leg.arm is None:
+        return {"name": name, "weight": leg.weight * left}
+    return {
+        "name": name,
+        "weight": leg.weight * FULL,
+        "response_headers_to_add": [header(names.HEADER_VARIANT, leg.arm)],
+    }
+
+
+def _percent_of_variants(legs: Sequence[Leg]) -> int:
+    return sum(leg.weight for leg in legs if leg.arm is not None)
+
+
+def _written(leg: Leg) -> Document:
+    return {name: value for name, value in vars(leg).items() if value is not None}
 
 
 def _retry_policy() -> Document:

@@ -13,6 +13,7 @@ def build_metadata(
     name: str,
     component: str,
     revision: int | None = None,
+    arm: str | None = None,
     annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the metadata of one child.
@@ -23,7 +24,7 @@ def build_metadata(
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": endpoint.namespace,
-        "labels": build_labels(endpoint, component, revision=revision),
+        "labels": build_labels(endpoint, component, revision=revision, arm=arm),
         "ownerReferences": [build_owner_reference(endpoint)],
     }
     if annotations:
@@ -31,13 +32,16 @@ def build_metadata(
     return metadata
 
 
-def build_labels(endpoint: ModelEndpoint, component: str, *, revision: int | None = None) -> dict[str, str]:
+def build_labels(
+    endpoint: ModelEndpoint, component: str, *, revision: int | None = None, arm: str | None = None
+) -> dict[str, str]:
     """Build all labels of a child, and of the pods of a child."""
     return {
         names.LABEL_NAME: names.APP_NAME,
         names.LABEL_INSTANCE: endpoint.name,
         names.LABEL_MANAGED_BY: names.FIELD_MANAGER,
         **selector_labels(endpoint, component, revision),
+        **({names.LABEL_ARM: arm} if arm else {}),
     }
 
 

@@ -36,7 +36,7 @@ def build_revision_record(
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": _metadata(
-            endpoint, record.number, annotations={names.ANNOTATION_SHA256: record.sha256} if record.sha256 else None
+            endpoint, record, annotations={names.ANNOTATION_SHA256: record.sha256} if record.sha256 else None
         ),
         "revision": record.number,
         "data": dict(data) if data else _template(record),
@@ -56,7 +56,7 @@ def build_model_server(
     return [
         _digest(endpoint, record),
         _service(endpoint, record),
-        build_disruption_budget(_metadata(endpoint, record.number), _selector(endpoint, record)),
+        build_disruption_budget(_metadata(endpoint, record), _selector(endpoint, record)),
         _deployment(endpoint, record, pod, replicas=replicas),
     ]
 
@@ -69,7 +69,7 @@ def _digest(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(endpoint, record.number),
+        "metadata": _metadata(endpoint, record),
         "data": {names.DIGEST_KEY: record.sha256 or ""},
     }
 
@@ -78,7 +78,7 @@ def _service(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(endpoint, record.number),
+        "metadata": _metadata(endpoint, record),
         "spec": {
             "type": "ClusterIP",
             "clusterIP": "None",
@@ -96,7 +96,7 @@ def _deployment(
         "kind": "Deployment",
         "metadata": _metadata(
             endpoint,
-            record.number,
+            record,
             annotations={names.ANNOTATION_TEMPLATE: json.dumps(_template(record), sort_keys=True)},
         ),
         "spec": {
@@ -113,7 +113,7 @@ def _deployment(
 
 
 def _pod_labels(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, str]:
-    labels = build_labels(endpoint, names.COMPONENT_MODEL_SERVER, revision=record.number)
+    labels = build_labels(endpoint, names.COMPONENT_MODEL_SERVER, revision=record.number, arm=record.template.arm)
     return labels | ({names.LABEL_AZURE_IDENTITY: "true"} if record.template.model.service_account_name else {})
 
 
@@ -221,12 +221,13 @@ def _selector(endpoint: ModelEndpoint, record: RevisionRecord) -> dict[str, str]
 
 
 def _metadata(
-    endpoint: ModelEndpoint, revision: int, *, annotations: Mapping[str, str] | None = None
+    endpoint: ModelEndpoint, record: RevisionRecord, *, annotations: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     return build_metadata(
         endpoint,
-        name=names.revision_name(endpoint.name, revision),
+        name=names.revision_name(endpoint.name, record.number),
         component=names.COMPONENT_MODEL_SERVER,
-        revision=revision,
+        revision=record.number,
+        arm=record.template.arm,
         annotations=annotations,
     )

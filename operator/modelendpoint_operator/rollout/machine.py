@@ -338,4 +338,4 @@ def _is_live(course: Course, situation: Situation, weight: int) -> bool:
     assert course.candidate is not None
     everything = (Leg(revision=course.candidate, weight=FULL),)
     wanted = everything if weight == FULL else wanted_legs(course, situation)
-    return carries(course, situation, weight) and situation.seen.live_legs == wanted
+    return carries(course, situation, weight) and situation.seen.live_main_legs == wanted
