@@ -21,7 +21,8 @@ from modelendpoint_operator.adapters.notes import EventWriter
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.batch_reconciler import BatchReconciler
 from modelendpoint_operator.elector import Elector
-from modelendpoint_operator.handlers.events import Key, build_registry
+from modelendpoint_operator.handlers.events import build_registry
+from modelendpoint_operator.handlers.keys import Key
 from modelendpoint_operator.handlers.workers import Reconciles, Resync, Workers
 from modelendpoint_operator.health import HealthServer
 from modelendpoint_operator.reconciler import Reconciler, utc_now

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelendpoint_operator.errors import ClusterUnavailable, OperatorError
-from modelendpoint_operator.handlers.events import Key
+from modelendpoint_operator.handlers.keys import Key
 from modelendpoint_operator.handlers.workers import Workers
 from modelendpoint_operator.names import KIND
 from modelendpoint_operator.plan import Plan

@@ -23,7 +23,7 @@ from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.batch.plan import BatchPlan
 from modelendpoint_operator.batch_reconciler import BatchReconciler
 from modelendpoint_operator.errors import ClusterUnavailable
-from modelendpoint_operator.handlers.events import parent_of
+from modelendpoint_operator.handlers.keys import parent_of
 from modelendpoint_operator.settings import Settings
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,22 +1,15 @@
 """Watch events of endpoints, of BatchPredictions and of their children, registered with kopf."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import kopf
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import BATCH_PREDICTIONS, CHILDREN, ENDPOINTS, JOBS, PODS, Resource
+from modelendpoint_operator.handlers.keys import Key, parent_of
 from modelendpoint_operator.watchdog import Watchdog
 from modelendpoint_operator.workqueue import WorkQueue
-
-
-class Key(NamedTuple):
-    """An object that may need a pass."""
-
-    kind: str
-    namespace: str
-    name: str
 
 
 def build_registry(queue: WorkQueue[Key], watchdog: Watchdog[Key]) -> kopf.OperatorRegistry:
@@ -54,21 +47,6 @@ def build_registry(queue: WorkQueue[Key], watchdog: Watchdog[Key]) -> kopf.Opera
         labels = {names.LABEL_MANAGED_BY: names.FIELD_MANAGER}
         kopf.on.event(resource.api_version, resource.plural, labels=labels, registry=registry)(on_child)
     return registry
-
-
-PARENTS = (
-    (names.LABEL_ENDPOINT, names.KIND),
-    (names.LABEL_BATCH, names.BATCH_KIND),
-    (names.LABEL_SCHEDULE, names.BATCH_KIND),
-)
-"""Labels of children that name their parent, and the parent's kind."""
-
-
-def parent_of(metadata: Mapping[str, Any]) -> Key | None:
-    """Name the object that a child belongs to."""
-    labels = metadata.get("labels", {})
-    found = (Key(kind, metadata["namespace"], labels[label]) for label, kind in PARENTS if labels.get(label))
-    return next(found, None)
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from modelendpoint_operator.batch.plan import BatchPlan
 from modelendpoint_operator.errors import ClusterUnavailable, OperatorError
-from modelendpoint_operator.handlers.events import Key
+from modelendpoint_operator.handlers.keys import Key
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.telemetry import Telemetry
 from modelendpoint_operator.watchdog import Watchdog

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from modelendpoint_operator import names
-from modelendpoint_operator.handlers.events import Key, build_registry, parent_of
+from modelendpoint_operator.handlers.events import build_registry
+from modelendpoint_operator.handlers.keys import Key, parent_of
 from modelendpoint_operator.watchdog import Watchdog
 from modelendpoint_operator.workqueue import WorkQueue
 
