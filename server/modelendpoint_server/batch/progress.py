@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,16 +101,15 @@ class Progress(Collector):
             gauge.add_metric(self._values, value)
             yield gauge
 
-    def app(self, others: Iterable[CollectorRegistry]) -> "WSGIApplication":
-        """Make the app of the management port; ``others`` are the registries of the models."""
-        registries = [self.registry, *others]
+    def app(self, others: Sequence[CollectorRegistry]) -> "WSGIApplication":
+        """Make the app of the management port; ``others`` are the registries of the models, which may come later."""
 
         def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
             path = environ.get("PATH_INFO")
             if path == "/report":
                 body, kind = orjson.dumps(self._status.as_json()), "application/json"
             elif path == "/metrics":
-                body = b"".join(map(generate_latest, registries))
+                body = b"".join(map(generate_latest, [self.registry, *others]))
                 kind = "text/plain; version=0.0.4; charset=utf-8"
             elif path in ("/livez", "/readyz"):
                 body, kind = b"ok\n", "text/plain"
