@@ -72,6 +72,7 @@ def run(
 ) -> None:
     """Watch and work until told to stop."""
     queue: WorkQueue[Key] = WorkQueue()
+    telemetry.watch_queue(queue.backlog)
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
         cluster = KubernetesCluster(
             api,
@@ -84,7 +85,7 @@ def run(
         events = EventWriter(api, reporter=settings.identity)
         batches = KubernetesBatches(api, reports=ReportReader(), events=events, pool=pool)
         reconcilers: dict[str, Reconciles] = {
-            ENDPOINTS.kind: Reconciler(cluster, settings),
+            ENDPOINTS.kind: Reconciler(cluster, settings, audience=telemetry.fleet),
             BATCH_PREDICTIONS.kind: BatchReconciler(batches, settings),
         }
         workers = Workers(queue, reconcilers, telemetry, count=settings.workers)

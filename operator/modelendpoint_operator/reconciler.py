@@ -1,8 +1,9 @@
 """Brings endpoints closer to their specs: the whole operator in one function. Reads the clock, and nothing else does."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -26,21 +27,43 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class Audience(Protocol):
+    """Hears what each pass found and made true."""
+
+    def saw(self, endpoint: ModelEndpoint) -> None:
+        """Take in an endpoint with its new status."""
+
+    def gone(self, namespace: str, name: str) -> None:
+        """Forget an endpoint."""
+
+
 class Reconciler:
     """Observe, plan, apply. The same for every trigger; safe to repeat."""
 
-    def __init__(self, cluster: "Cluster", settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        cluster: "Cluster",
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        audience: Audience | None = None,
+    ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
+        self._audience = audience
 
     def reconcile(self, namespace: str, name: str) -> Plan | None:
         """Take one pass at an endpoint and return what it wrote; None when there is no such endpoint, or soon none."""
         body = self._cluster.find(namespace, name)
         try:
-            return None if body is None else self._pass(body)
+            if body is not None:
+                return self._pass(body)
         except NamespaceEnding:
-            return None
+            pass
+        if self._audience:
+            self._audience.gone(namespace, name)
+        return None
 
     def _pass(self, body: Mapping[str, Any]) -> Plan:
         try:
@@ -56,12 +79,18 @@ class Reconciler:
             return self._stop(endpoint, "NameConflict", message)
         except WriteRefused as error:
             return self._stop(endpoint, "WriteRefused", f"The API server refused {error.subject}: {error.message}")
+        self._tell(endpoint, plan)
         return plan
 
     def _stop(self, endpoint: ModelEndpoint, reason: str, message: str) -> Plan:
         plan = plan_stop(endpoint, reason, message, now=self._clock())
         self._cluster.apply(endpoint, plan, now=self._clock())
+        self._tell(endpoint, plan)
         return Plan(status=plan.status, events=plan.events, look_again_after=LOOK_AGAIN_AT_STOPPED)
+
+    def _tell(self, endpoint: ModelEndpoint, plan: Plan) -> None:
+        if self._audience:
+            self._audience.saw(replace(endpoint, status=plan.status or endpoint.status))
 
 
 def _without_spec(body: Mapping[str, Any]) -> ModelEndpoint:

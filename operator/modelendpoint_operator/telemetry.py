@@ -1,9 +1,12 @@
 """The operator's own metrics; one registry for each process, injected."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from modelendpoint_operator.api.batch_status import Phase
 from modelendpoint_operator.batch.plan import BatchPlan
+from modelendpoint_operator.fleet import Fleet
 from modelendpoint_operator.plan import Plan
 
 
@@ -12,6 +15,9 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.fleet = Fleet()
+        self.registry.register(self.fleet)
+        ProcessCollector(registry=self.registry)
         self.duration = Histogram(
             "modelendpoint_reconcile_duration_seconds", "Time of one pass over one object.", registry=self.registry
         )
@@ -21,7 +27,14 @@ class Telemetry:
         self._writes = Counter(
             "modelendpoint_writes_total", "Objects written or deleted.", ["verb"], registry=self.registry
         )
-        self.queue = Gauge("modelendpoint_workqueue_depth", "Objects that wait for a pass.", registry=self.registry)
+        self._depth = Gauge(
+            "modelendpoint_workqueue_depth", "Objects that are due for a pass and wait for it.", registry=self.registry
+        )
+        self._late = Gauge(
+            "modelendpoint_workqueue_late_seconds",
+            "How long the first of them has waited.",
+            registry=self.registry,
+        )
         self.leader = Gauge("modelendpoint_leader", "1 while this pod is the active one.", registry=self.registry)
 
         self._runs = Counter(
@@ -33,6 +46,11 @@ class Telemetry:
         self._missed = Counter(
             "modelendpoint_batch_missed_runs_total", "Runs that were due and did not start.", registry=self.registry
         )
+
+    def watch_queue(self, backlog: Callable[[], tuple[int, float]]) -> None:
+        """Ask the queue, whenever somebody looks, how many objects are due and for how many seconds."""
+        self._depth.set_function(lambda: backlog()[0])
+        self._late.set_function(lambda: backlog()[1])
 
     def count(self, plan: Plan | BatchPlan) -> None:
         """Count what a pass wrote."""

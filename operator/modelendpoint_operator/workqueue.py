@@ -35,6 +35,13 @@ class WorkQueue(Generic[Key]):
         with self._changed:
             return len(self._due)
 
+    def backlog(self) -> tuple[int, float]:
+        """Tell how many keys are due and nobody works on them, and for how many seconds the first of them has been."""
+        with self._changed:
+            now = self._clock()
+            late = [now - due for key, due in self._due.items() if due <= now and key not in self._in_work]
+        return len(late), max(late, default=0.0)
+
     def add(self, key: Key, *, after: timedelta = timedelta(0)) -> None:
         """Put a key in; of two times the earlier one counts."""
         with self._changed:

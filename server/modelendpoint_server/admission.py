@@ -15,10 +15,11 @@ class Admission:
     """A number of places; whoever finds too many waiting already is turned away at once."""
 
     def __init__(self, *, places: int, most_waiting: int) -> None:
+        self.places = places
+        self.most_waiting = most_waiting
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(places):
             self._places.put(None)
-        self._most_waiting = most_waiting
         self._waiting = 0
         self._lock = threading.Lock()
 
@@ -26,6 +27,11 @@ class Admission:
     def waiting(self) -> int:
         """The number of requests that wait."""
         return self._waiting
+
+    @property
+    def running(self) -> int:
+        """The number of requests that have a place."""
+        return self.places - self._places.qsize()
 
     def enter(self, *, deadline: float) -> None:
         """Take a place, which ``leave`` gives back; raise ``Overloaded`` or, when it takes too long, ``DeadlineExceeded``.
@@ -43,7 +49,7 @@ class Admission:
 
     def _wait(self, deadline: float) -> None:
         with self._lock:
-            if self._waiting >= self._most_waiting:
+            if self._waiting >= self.most_waiting:
                 raise Overloaded(
                     f"{self._waiting} requests wait already. Try again later, or give the endpoint more replicas."
                 )

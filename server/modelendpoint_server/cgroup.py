@@ -21,6 +21,19 @@ def memory_size(root: Path = ROOT) -> int:
     return min(machine, _memory_limit(root) or machine)
 
 
+def memory_in_use(root: Path = ROOT) -> int | None:
+    """Return the container's bytes as the kubelet counts them, without cached files that can go; None outside one."""
+    for usage, statistics, idle in (
+        (root / "memory.current", root / "memory.stat", "inactive_file"),
+        (root / "memory" / "memory.usage_in_bytes", root / "memory" / "memory.stat", "total_inactive_file"),
+    ):
+        used, told = _read(usage), _read(statistics)
+        if used is not None and told is not None:
+            lines = dict(line.split() for line in told.splitlines())
+            return max(0, int(used) - int(lines.get(idle, 0)))
+    return None
+
+
 def _memory_limit(root: Path) -> int | None:
     text = _read(root / "memory.max") or _read(root / "memory" / "memory.limit_in_bytes")
     if text is None or not text.isdigit():

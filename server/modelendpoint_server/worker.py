@@ -16,6 +16,8 @@ from modelendpoint_server.logs import set_up_logging
 from modelendpoint_server.management import create_management_app, serve_management
 from modelendpoint_server.memory_cap import cap_memory
 from modelendpoint_server.metrics import Metrics
+from modelendpoint_server.report import State
+from modelendpoint_server.saturation import Machine, Saturation
 from modelendpoint_server.service import Service
 from modelendpoint_server.settings import Settings, http_threads
 from modelendpoint_server.watchdog import Watchdog
@@ -82,15 +84,24 @@ def build_service(
         # Whoever waits in a batch holds a place; the batcher itself runs one batch at a time for each leader.
         places = max(places, http_threads(settings, cores))
     most_waiting = settings.max_waiting or http_threads(settings, cores)
+    admission = Admission(places=places, most_waiting=most_waiting)
     metrics = Metrics(endpoint=settings.name, revision=settings.revision)
     lifecycle = Lifecycle(
         settings,
         threads=settings.intra_op_threads or cores,
-        admission=Admission(places=places, most_waiting=most_waiting),
+        admission=admission,
         watchdog=watchdog,
         metrics=metrics,
         is_listening=is_listening,
     )
+    saturation = Saturation(
+        endpoint=settings.name,
+        revision=settings.revision,
+        machine=Machine(cores=cores, memory=memory),
+        admission=admission,
+        is_ready=lambda: lifecycle.report().state is State.READY,
+    )
+    metrics.registry.register(saturation)
     budget = memory // _BODIES_SHARE
     return Service(
         settings,

@@ -72,6 +72,19 @@ def test_a_key_that_is_worked_on_waits_for_its_worker(queue: WorkQueue[str], clo
     assert take_now(queue) == "a"
 
 
+def test_only_keys_that_are_due_and_wait_for_a_worker_are_backlog(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("later", after=timedelta(seconds=60))
+    queue.add("worked on")
+    take_now(queue)
+    queue.add("worked on")
+    assert queue.backlog() == (0, 0.0)
+
+    queue.add("a")
+    clock.now += 7
+    queue.add("b")
+    assert queue.backlog() == (2, 7.0)
+
+
 def test_work_that_ended_well_can_ask_to_look_again(queue: WorkQueue[str], clock: Clock) -> None:
     queue.add("a")
     take_now(queue)

@@ -217,3 +217,8 @@ def test_metrics_tell_the_model_and_what_it_did(tmp_path: Path) -> None:
     assert 'modelserver_input_rows_total{endpoint="churn",revision="7"} 6.0' in text
     assert f'sha256="{LINEAR.sha256}"' in text
     assert 'modelserver_unchanged_outputs{endpoint="churn",output="score",revision="7"} 2.0' in text
+    server = 'endpoint="churn",revision="7"'
+    assert f"modelserver_ready{{{server}}} 1.0" in text
+    assert f"modelserver_requests_running{{{server}}} 0.0" in text
+    for figure in ("memory_bytes", "memory_limit_bytes", "cpu_cores", "cpu_seconds_total", "requests_waiting_limit"):
+        assert float(text.split(f"modelserver_{figure}{{{server}}} ")[1].split()[0]) > 0

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from modelendpoint_server.admission import Admission, MemoryBudget
-from modelendpoint_server.cgroup import memory_size, usable_cores
+from modelendpoint_server.cgroup import memory_in_use, memory_size, usable_cores
 from modelendpoint_server.errors import DeadlineExceeded, Overloaded
+from modelendpoint_server.saturation import memory_used
 
 
 def group(folder: Path, **files: str) -> Path:
@@ -92,3 +93,27 @@ def test_bodies_together_keep_to_their_budget_and_one_alone_always_fits() -> Non
             pass
     with budget.hold(100):
         pass
+
+
+def test_memory_in_use_leaves_out_cached_files_that_can_go(tmp_path: Path) -> None:
+    files = {"memory.current": "1000", "memory.stat": "anon 700\ninactive_file 250\nactive_file 50"}
+    assert memory_in_use(group(tmp_path / "v2", **files)) == 750
+    old = {"memory__memory.usage_in_bytes": "900", "memory__memory.stat": "cache 1\ntotal_inactive_file 100"}
+    assert memory_in_use(group(tmp_path / "v1", **old)) == 800
+
+
+def test_outside_a_container_the_memory_in_use_is_the_process_own(tmp_path: Path) -> None:
+    statm = tmp_path / "statm"
+    statm.write_text("900 200 30 1 0 100 0\n")
+    assert memory_in_use(tmp_path / "none") is None
+    assert memory_used(tmp_path / "none", statm) == 200 * os.sysconf("SC_PAGE_SIZE")
+    assert memory_used(tmp_path / "none", tmp_path / "nowhere") is None
+
+
+def test_places_that_are_taken_are_counted() -> None:
+    admission = Admission(places=3, most_waiting=1)
+    for running in (1, 2):
+        admission.enter(deadline=soon())
+        assert admission.running == running
+    admission.leave()
+    assert (admission.running, admission.places) == (1, 3)

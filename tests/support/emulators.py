@@ -23,6 +23,7 @@ GO_TOOLS = {
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "oras": "oras.land/oras/cmd/oras@v1.3.6",
     "prometheus": "github.com/prometheus/prometheus/cmd/prometheus@v0.316.0",  # released as 3.16.0
+    "promtool": "github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
 }
 NPM_TOOLS = {"azurite-blob": "azurite@3.35.0"}
 _START_SECONDS = 30.0

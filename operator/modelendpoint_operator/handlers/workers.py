@@ -47,7 +47,6 @@ class Workers:
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
-            self._telemetry.queue.set(len(self._queue))
             self._pass(key)
 
     def _pass(self, key: Key) -> None:
