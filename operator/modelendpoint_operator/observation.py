@@ -177,9 +177,13 @@ class Observation:
         return sum(pod.ready and not pod.terminating for pod in self.pods if pod.revision == revision)
 
     def routable_pods(self, revision: int) -> int:
-        """Count the pods of a revision that are ready and that every serving router would send requests to."""
-        serving = [router.healthy.get(revision, 0) for router in self.routers if not router.terminating]
-        return min([self.ready_pods(revision), *serving]) if serving else 0
+        """Count the pods of a revision that are ready and that every serving router would send requests to.
+
+        Those that were told to end, and still say they are ready, get requests too, but will not for long.
+        """
+        ending = sum(pod.ready and pod.terminating for pod in self.pods if pod.revision == revision)
+        serving = [router.healthy.get(revision, 0) - ending for router in self.routers if not router.terminating]
+        return max(0, min([self.ready_pods(revision), *serving])) if serving else 0
 
     def reports(self, revision: int) -> Iterable[PodReport]:
         """Yield what the revision's pods report, those that end left out."""

@@ -447,6 +447,9 @@ class World:
     def _go_on(self, pod: Pod) -> None:
         if pod.turns_left is not None:
             pod.turns_left -= 1
+            if pod.turns_left == 1:
+                # The signal: from now on it says that it is not ready.
+                pod.body["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
             if pod.turns_left <= 0:
                 del self.pods[pod.name]
             return
@@ -476,7 +479,10 @@ class World:
         return PodReport(state="Ready", sha256=digest)
 
     def _let_router_look(self, pod: Pod) -> None:
-        """Let Envoy read its files if the kubelet refreshes them now, and look its hosts up in DNS."""
+        """Let Envoy read its files if the kubelet refreshes them now, look its hosts up in DNS, and ask them.
+
+        One that DNS does not name any more stays as long as it says that it is ready.
+        """
         config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
         poke = pod.body["metadata"]["annotations"].get(names.ANNOTATION_ROUTER_CONFIG)
         is_right = config is not None and all(json.loads(text) for text in config["data"].values())
@@ -490,8 +496,11 @@ class World:
             }
             clusters = json.loads(config["data"][names.CLUSTERS_FILE])["resources"]
             pod.hosts = {int(cluster["name"].rpartition("-r")[2]): [] for cluster in clusters}
-        for revision in pod.hosts:
-            pod.hosts[revision] = [server.name for server in self.pods_of(revision) if server.is_ready]
+        for revision, known in pod.hosts.items():
+            servers = [server for server in self.pods.values() if server.revision == revision]
+            pod.hosts[revision] = [
+                server.name for server in servers if server.is_ready or (server.name in known and is_ready(server.body))
+            ]
 
 
 def model_of(version: str) -> dict[str, Any]:

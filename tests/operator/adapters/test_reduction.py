@@ -1,6 +1,7 @@
 """From what the API server and the pods say to our own types."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -209,14 +210,20 @@ def test_a_routers_view_is_taken_over() -> None:
     assert router.counted == {7: Counters(answers=90, client_errors=4, server_errors=5, latency={(2.0, 3.0): 90})}
 
 
-def with_routers(*versions: str | None, going: str | None = None, written: str = "v1", healthy: int = 2) -> Observation:
+def with_routers(
+    *versions: str | None,
+    going: str | None = None,
+    written: str = "v1",
+    healthy: int = 2,
+    others: Sequence[dict[str, Any]] = (),
+) -> Observation:
     names_ = [f"router-{index}" for index in range(len(versions))]
     stats = {
         name: RouterStats(route_version=version, clusters={7: ClusterStats(hosts=healthy, healthy_hosts=healthy)})
         for name, version in zip(names_, versions, strict=True)
     }
     pods = [a_router(name, going=name == going, **READY) for name in names_]
-    seen = observe(pods=[*pods, a_pod("a"), a_pod("b")], routers=stats)
+    seen = observe(pods=[*pods, a_pod("a"), a_pod("b"), *others], routers=stats)
     routes = observe(router_config((8, 10), (7, 90))).routes
     assert routes is not None
     return Observation(
@@ -276,6 +283,18 @@ def test_pods_are_routable_as_far_as_every_router_sees_them() -> None:
     assert with_routers("v1", "v1", healthy=0).routable_pods(7) == 0
     assert with_routers().routable_pods(7) == 0
     assert with_routers("v1").routable_pods(8) == 0
+
+
+def test_pods_that_end_carry_no_weight_for_those_that_the_routers_do_not_see_yet() -> None:
+    """They get requests until they say that they are not ready, and may be gone before the others are seen."""
+    ending = a_pod("ending", going=True)
+    assert with_routers("v1", healthy=1, others=[ending]).routable_pods(7) == 0
+    assert with_routers("v1", healthy=2, others=[ending]).routable_pods(7) == 1
+    assert with_routers("v1", healthy=3, others=[ending]).routable_pods(7) == 2
+    assert with_routers("v1", healthy=0, others=[ending]).routable_pods(7) == 0
+
+    silent = a_pod("silent", going=True, phase="Running", conditions=[{"type": "Ready", "status": "False"}])
+    assert with_routers("v1", healthy=2, others=[silent]).routable_pods(7) == 2
 
 
 # Revisions.
