@@ -85,6 +85,9 @@ ACCEPTED = [
     ("churn", steps({"weight": 50}, strategy="Replace")),
     ("churn", {"rollout": {"strategy": "Replace"}}),
     ("churn", {"rollout": {"strategy": "BlueGreen", "preview": {"pause": True}, "keepSeconds": 0, "bakeSeconds": 60}}),
+    ("churn", {"rollout": {"strategy": "BlueGreen", "preview": {"holdSeconds": 60, "pause": False}}}),
+    ("churn", {"rollout": {"strategy": "BlueGreen", "preview": {}}}),
+    ("churn", steps({"weight": 0, "pause": True}, {"weight": 5}, strategy="Canary", keepSeconds=10)),
     ("churn", steps({"weight": 5}, candidateReplicas=2, onFailure="Pause")),
     ("churn", gates()),
     ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
@@ -97,6 +100,8 @@ ACCEPTED = [
         gates(prometheus=[{"name": "a", "query": "up", "min": 0, "max": 0}, {"name": "b", "query": "1", "max": 2}]),
     ),
     ("churn", gates(prometheus=[{"name": "a", "query": "up", "min": -0.5}], http=[{"name": "a", "path": "/"}])),
+    ("churn", gates(prometheus=[{"name": "a", "query": "up", "min": -2, "max": -1.5}])),
+    ("churn", gates(latency={"maxIncreasePercent": 0, "maxIncreaseMilliseconds": 0}, minimumRequests=1)),
 ]
 
 ACCEPTED += [
@@ -195,6 +200,31 @@ BREAKING_A_RULE = [
     ),
     (
         "churn",
+        {"rollout": {"strategy": "Replace", "preview": {}}},
+        "spec.rollout.preview: Forbidden: is for the strategy BlueGreen",
+    ),
+    (
+        "churn",
+        {"rollout": {"strategy": "Replace", "candidateReplicas": 2}},
+        "spec.rollout.candidateReplicas: Forbidden: is for the strategy Canary",
+    ),
+    (
+        "churn",
+        steps({"weight": 20}, {"weight": 10}, strategy="BlueGreen"),
+        "spec.rollout.steps: Forbidden: a weight must not be below",
+    ),
+    (
+        "churn",
+        steps({"weight": 0, "pause": True, "holdSeconds": 0}),
+        "spec.rollout.steps[0].pause: Forbidden: a step either holds for holdSeconds or pauses",
+    ),
+    (
+        "churn",
+        gates(prometheus=[{"name": "a", "query": "up", "min": 0}, {"name": "b", "query": "up", "min": -1, "max": -2}]),
+        "spec.rollout.gates.prometheus[1].max: Forbidden: must not be below min",
+    ),
+    (
+        "churn",
         {"rollout": {"strategy": "BlueGreen", "candidateReplicas": 2}},
         "spec.rollout.candidateReplicas: Forbidden: is for the strategy Canary",
     ),
@@ -256,6 +286,41 @@ WRONG_VALUES = [
     (steps({"weight": 101}), "spec.rollout.steps[0].weight: Invalid value: 101"),
     (steps(*({"weight": 1} for _ in range(21))), "spec.rollout.steps: Too many: 21"),
     ({"rollout": {"strategy": "canary"}}, 'spec.rollout.strategy: Unsupported value: "canary": supported values'),
+    (steps({"weight": -1}), "spec.rollout.steps[0].weight: Invalid value: -1"),
+    (steps({"weight": 5}, candidateReplicas=0), "spec.rollout.candidateReplicas: Invalid value: 0"),
+    ({"rollout": {"bakeSeconds": -1}}, "spec.rollout.bakeSeconds: Invalid value: -1"),
+    ({"rollout": {"keepSeconds": -1}}, "spec.rollout.keepSeconds: Invalid value: -1"),
+    (
+        {"rollout": {"strategy": "BlueGreen", "preview": {"holdSeconds": -1}}},
+        "spec.rollout.preview.holdSeconds: Invalid value: -1",
+    ),
+    (
+        {"rollout": {"strategy": "BlueGreen", "preview": {"weight": 5}}},
+        'unknown field "spec.rollout.preview.weight"',
+    ),
+    (gates(errorRates={}), 'unknown field "spec.rollout.gates.errorRates"'),
+    (gates(minimumRequests=0), "spec.rollout.gates.minimumRequests: Invalid value: 0"),
+    (gates(confidencePercent=100), "spec.rollout.gates.confidencePercent: Invalid value: 100"),
+    (
+        gates(insufficientData={"action": "Promote"}),
+        'spec.rollout.gates.insufficientData.action: Unsupported value: "Promote": supported values',
+    ),
+    (
+        gates(insufficientData={"afterSeconds": -1}),
+        "spec.rollout.gates.insufficientData.afterSeconds: Invalid value: -1",
+    ),
+    (
+        gates(http=[{"name": "a", "path": "/"}, {"name": "a", "path": "/b"}]),
+        'spec.rollout.gates.http[1]: Duplicate value: {"name":"a"}',
+    ),
+    (
+        gates(prometheus=[{"name": "a", "query": "up", "min": 0}, {"name": "a", "query": "1", "min": 0}]),
+        'spec.rollout.gates.prometheus[1]: Duplicate value: {"name":"a"}',
+    ),
+    (
+        gates(http=[{"name": "a", "path": "/", "timeoutSeconds": 31}]),
+        "spec.rollout.gates.http[0].timeoutSeconds: Invalid",
+    ),
     (gates(errorRate={"maxIncreasePercent": 0}), "spec.rollout.gates.errorRate.maxIncreasePercent: Invalid value: 0"),
     (gates(latency={"percentile": 100}), "spec.rollout.gates.latency.percentile: Invalid value: 100"),
     (gates(http=[{"path": "/"}]), "spec.rollout.gates.http[0].name: Required value"),
