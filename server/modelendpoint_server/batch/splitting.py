@@ -67,35 +67,40 @@ def has_stray_returns(text: bytes) -> bool:
 
     Some readers of CSV end a record there and some do not. Here none ends, so that a row has one number, whoever counts.
     """
-    if text.count(b"\r") == text.count(b"\r\n"):
+    if b"\r" not in text:
         return False
     data = np.frombuffer(text, np.uint8)
     returns = np.flatnonzero(data == _RETURN)
-    is_stray = np.append(data[1:], 0)[returns] != _NEWLINE
+    stray = returns[data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE]
+    if not len(stray) or b'"' not in text:
+        return bool(len(stray))
     quotes = np.flatnonzero(data == _QUOTE)
-    if not len(quotes):
-        return bool(is_stray.any())
-    if not _are_regular(data, quotes):
-        return True
-    return bool((np.searchsorted(quotes, returns[is_stray]) % 2 == 0).any())
+    return not _are_regular(data, quotes) or bool((np.searchsorted(quotes, stray) % 2 == 0).any())
 
 
 def whole_records(blocks: Iterable[bytes], *, quotes: bool, shown: str) -> Iterator[bytes]:
     """Cut a file's bytes into chunks of whole records, each about as long as a block; together they are the file."""
     rest = b""
     for block in blocks:
-        text = rest + block
-        ends = record_ends(text, quotes=quotes)
-        if not len(ends):
+        text = rest + block if rest else block
+        end = _last_end(text, quotes=quotes)
+        if not end:
             if len(text) > LONGEST_RECORD:
                 raise _too_long(text, shown)
             rest = text
             continue
-        end = int(ends[-1])
         yield text[:end]
         rest = text[end:]
     if rest:
         yield rest
+
+
+def _last_end(text: bytes, *, quotes: bool) -> int:
+    """Return where the last record ends that ends in the text, or 0."""
+    if not quotes or b'"' not in text:
+        return text.rfind(b"\n") + 1
+    ends = record_ends(text, quotes=True)
+    return int(ends[-1]) if len(ends) else 0
 
 
 def _too_long(text: bytes, shown: str) -> InvalidInput:
