@@ -119,4 +119,4 @@ def _event(event: Event, output: Format) -> str:
         return yaml.safe_dump(asdict(event), sort_keys=False, allow_unicode=True, explicit_start=True).rstrip()
     time = datetime.fromisoformat(event.time).astimezone().strftime("%H:%M:%S")
     reason = bad(event.reason) if event.type == "Warning" else event.reason
-    return f"{dim(time)}  {event.endpoint}  {reason}  {event.message}"
+    return f"{dim(time)}  {event.name}  {reason}  {event.message}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from modelendpoint.linting.documents import Document, Finding, Place
 from modelendpoint.linting.metadata import find_in_metadata
-from modelendpoint.linting.rules import find_broken
+from modelendpoint.linting.rules import find_broken, find_forbidden
 from modelendpoint.linting.structure import Mistake, Schema, as_field, complete, find_invalid, find_unknown
 from modelendpoint_operator import names
 from modelendpoint_operator.api.batch_crd import BATCH_PREDICTION
@@ -39,6 +39,15 @@ def lint_document(document: Document) -> list[Finding]:
         for place, message in mistakes
     ]
     return sorted(findings, key=lambda finding: finding.line)
+
+
+def lint_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """List what the API server would refuse to change in an object, each with its field."""
+    schema = SCHEMAS.get(after["kind"])
+    if schema is None:
+        return []
+    was, wanted = (complete({"spec": body["spec"]}, schema) for body in (before, after))
+    return [f"{as_field(place)}: {message}" for place, message in find_forbidden(wanted, was, schema)]
 
 
 def _find(value: Any) -> Iterator[Mistake]:

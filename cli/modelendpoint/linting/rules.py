@@ -27,8 +27,8 @@ def find_broken(value: Any, schema: Schema, broken: Sequence[Place], place: Plac
     if not any(other[: len(place)] == place for other in broken):
         for rule in schema.get("x-kubernetes-validations", ()):
             # What an update may change can't be said of a file: there is nothing before it.
-            if "oldSelf" not in rule["rule"] and not _holds(rule["rule"], _as_cel(value, schema)):
-                yield (*place, *_steps(rule.get("fieldPath", ""))), f"Forbidden: {rule['message']}"
+            if not _needs_the_old(rule) and not _holds(rule, {"self": _as_cel(value, schema)}):
+                yield _mistake(rule, place)
     if isinstance(value, dict):
         for name, part in value.items():
             yield from find_broken(part, below(schema, name), broken, (*place, name))
@@ -37,13 +37,28 @@ def find_broken(value: Any, schema: Schema, broken: Sequence[Place], place: Plac
             yield from find_broken(item, schema.get("items", {}), broken, (*place, index))
 
 
-def _needs_the_old(rule: str) -> bool:
+def find_forbidden(value: Any, before: Any, schema: Schema, place: Place = ()) -> Iterator[Mistake]:
+    """Evaluate the rules about changes, of every part that was there before."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        known = {"self": _as_cel(value, schema), "oldSelf": _as_cel(before, schema)}
+        if _needs_the_old(rule) and not _holds(rule, known):
+            yield _mistake(rule, place)
+    if isinstance(value, dict) and isinstance(before, dict):
+        for name in value.keys() & before.keys():
+            yield from find_forbidden(value[name], before[name], below(schema, name), (*place, name))
+
+
+def _needs_the_old(rule: Mapping[str, str]) -> bool:
     """Tell whether a rule is about a change; the API server leaves it out, too, when there is no object yet."""
-    return "oldSelf" in rule
+    return "oldSelf" in rule["rule"]
 
 
-def _holds(rule: str, value: Any) -> bool:
-    return bool(_program(rule).evaluate({"self": value}))
+def _mistake(rule: Mapping[str, str], place: Place) -> Mistake:
+    return (*place, *_steps(rule.get("fieldPath", ""))), f"Forbidden: {rule['message']}"
+
+
+def _holds(rule: Mapping[str, str], known: Mapping[str, Any]) -> bool:
+    return bool(_program(rule["rule"]).evaluate(dict(known)))
 
 
 def _as_cel(value: Any, schema: Schema) -> Any:

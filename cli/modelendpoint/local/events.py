@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.plan import EventNote
 
 KEPT = 1000
@@ -18,14 +17,27 @@ KEPT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The object that an Event is about."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    """The same note about another version of it is another Event: of an endpoint its generation, of a run its attempt."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened to an endpoint."""
+    """Something that happened to an endpoint or to a batch prediction."""
 
     id: str
-    """The same note about the same generation has the same, as on a cluster."""
+    """The same note about the same version has the same, as on a cluster."""
     time: str
+    kind: str
     namespace: str
-    endpoint: str
+    name: str
     type: str
     """Normal or Warning."""
     reason: str
@@ -52,14 +64,15 @@ class EventLog:
         with self._lock:
             return list(self._events)[-count:]
 
-    def tell(self, endpoint: ModelEndpoint, note: EventNote, *, now: datetime) -> None:
+    def tell(self, subject: Subject, note: EventNote, *, now: datetime) -> None:
         """Add an Event, unless it was told before."""
-        told = "/".join([endpoint.uid, str(endpoint.generation), note.reason, note.message])
+        told = "/".join([subject.uid, str(subject.version), note.reason, note.message])
         event = Event(
-            id=f"{endpoint.name}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
+            id=f"{subject.name}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
             time=now.isoformat(timespec="milliseconds"),
-            namespace=endpoint.namespace,
-            endpoint=endpoint.name,
+            kind=subject.kind,
+            namespace=subject.namespace,
+            name=subject.name,
             type="Warning" if note.warning else "Normal",
             reason=note.reason,
             message=note.message,

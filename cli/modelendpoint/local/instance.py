@@ -6,17 +6,20 @@ Put together here, and nothing else: planning is the operator's, running process
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from modelendpoint.errors import CliError
+from modelendpoint.linting.lint import lint_change
+from modelendpoint.local.batches import LocalBatches
 from modelendpoint.local.cluster import LocalCluster
 from modelendpoint.local.containers import DRAIN_SECONDS, Containers, Folders
 from modelendpoint.local.control import ControlServer
 from modelendpoint.local.copies import Copies
 from modelendpoint.local.events import EventLog
 from modelendpoint.local.node import Node
-from modelendpoint.local.objects import Object, ObjectStore, key_of
+from modelendpoint.local.objects import Key, Object, ObjectStore, key_of
 from modelendpoint.local.ports import TrafficPorts
 from modelendpoint.local.relocation import LOOPBACK
 from modelendpoint.local.snapshot import build_snapshot
@@ -25,13 +28,18 @@ from modelendpoint.local.state import StateFolder
 from modelendpoint.local.watching import FileWatcher
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.checks import CheckRunner
+from modelendpoint_operator.batch_reconciler import BatchReconciler
 from modelendpoint_operator.errors import OperatorError
+from modelendpoint_operator.handlers import keys
 from modelendpoint_operator.reconciler import Reconciler, utc_now
 from modelendpoint_operator.settings import Settings
 from modelendpoint_operator.workqueue import WorkQueue
 
 PROBES_AT_ONCE = 8
 EVENTS_SHOWN = 200
+
+LONGEST_WAIT = timedelta(seconds=30)
+"""A laptop that was asleep does not tell how long: whoever waits for a time looks at the clock this often."""
 
 GATE_HOSTS = ("127.0.0.1",)
 """Hosts that gates may ask: a Prometheus or a service of one's own on this machine."""
@@ -65,7 +73,7 @@ class Instance:
         folders = Folders(pods=state.pods, hosts=state.hosts, copies=state.copies)
         containers = Containers(self._store, folders, environment=environment, traffic_port=self._ports.choose)
         self._node = Node(self._store, containers, folders, clock=utc_now, say=say)
-        self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
+        self._queue: WorkQueue[keys.Key] = WorkQueue()
         self._pool = ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe")
         settings = Settings(drain_seconds=DRAIN_SECONDS, identity="mep", gate_allowed_hosts=GATE_HOSTS)
         cluster = LocalCluster(
@@ -76,7 +84,13 @@ class Instance:
             pool=self._pool,
             as_written=self._copies.as_written,
         )
-        self._reconciler = Reconciler(cluster, settings)
+        batches = LocalBatches(
+            self._store, self._node, self.events, pool=self._pool, as_written=self._copies.as_written
+        )
+        self._reconcilers = {
+            names.KIND: Reconciler(cluster, settings).reconcile,
+            names.BATCH_KIND: BatchReconciler(batches, settings).reconcile,
+        }
         self._control = ControlServer(
             {"snapshot": lambda _: self.snapshot(), "annotate": self._annotate, "down": self._down}
         )
@@ -89,7 +103,7 @@ class Instance:
     def start(self, *, watch: bool) -> dict[str, str]:
         """Read the files, begin, and return the URL of each endpoint; raise ``CliError`` for files that can't be applied."""
         self._store.listen(self._hear)
-        self._node.listen(lambda namespace, endpoint: self._queue.add((namespace, endpoint)))
+        self._node.listen(self._hear)
         self._apply(read_sources(self._paths, self._copies))
         self._node.start()
         self._worker.start()
@@ -129,7 +143,7 @@ class Instance:
     def snapshot(self) -> dict[str, Any]:
         """Show everything there is."""
         return build_snapshot(
-            self._store.list_all(names.KIND),
+            self._store,
             self._node.pods(),
             self.events.last(EVENTS_SHOWN),
             ports=self._ports,
@@ -141,6 +155,7 @@ class Instance:
 
     def _apply(self, sources: Sources) -> None:
         """Write what the files say, and remove what is in none of them any more."""
+        self._refuse_changes(sources)
         self._sources = sources
         wanted = set(map(key_of, sources.manifests))
         for manifest in sources.manifests:
@@ -155,6 +170,18 @@ class Instance:
                 self._said.add(note)
                 self._say(f"Different here: {note}")
 
+    def _refuse_changes(self, sources: Sources) -> None:
+        """Raise ``CliError`` for what an API server would not let anybody change."""
+        known = ((manifest, self._store.get(*key_of(manifest))) for manifest in sources.manifests)
+        refused = [
+            f"{manifest['kind']} {manifest['metadata']['name']}: {message}"
+            for manifest, before in known
+            if before is not None
+            for message in lint_change(before, manifest)
+        ]
+        if refused:
+            raise CliError("\n".join(refused))
+
     def _apply_again(self) -> None:
         try:
             self._apply(read_sources(self._paths, self._copies))
@@ -164,31 +191,34 @@ class Instance:
     # The operator's queue.
 
     def _hear(self, body: Object) -> None:
+        """Look at an object of ours that has changed, and at the parent of any other."""
         metadata = body["metadata"]
-        name = metadata["name"] if body["kind"] == names.KIND else metadata.get("labels", {}).get(names.LABEL_ENDPOINT)
-        if name is not None:
-            self._queue.add((metadata["namespace"], name))
+        if body["kind"] in self._reconcilers:
+            self._queue.add(keys.Key(*key_of(body)))
+        if (parent := keys.parent_of(metadata)) is not None:
+            self._queue.add(parent)
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
             try:
-                plan = self._reconciler.reconcile(*key)
+                plan = self._reconcilers[key.kind](key.namespace, key.name)
             except OperatorError as error:
                 self._say(f"Tried again soon: {error}")
                 self._queue.failed(key)
-            except Exception as error:  # noqa: BLE001  a bug must not end the thread that all endpoints depend on
+            except Exception as error:  # noqa: BLE001  a bug must not end the thread that everything here depends on
                 self._say(f"A bug of mep, tried again: {type(error).__name__}: {error}")
                 self._queue.failed(key)
             else:
-                self._queue.done(key, again_after=plan.look_again_after if plan else None)
+                again = plan.look_again_after if plan else None
+                self._queue.done(key, again_after=None if again is None else min(again, LONGEST_WAIT))
 
     # What other commands ask for.
 
     def _annotate(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        namespace, name = str(question["namespace"]), str(question["name"])
+        kind, namespace, name = (str(question[part]) for part in ("kind", "namespace", "name"))
         annotations = {str(key): str(value) for key, value in question["annotations"].items()}
-        if not self._store.annotate(namespace, name, annotations):
-            raise CliError(f"There is no endpoint {name}. `mep get` lists them.")
+        if not self._store.annotate(Key(kind, namespace, name), annotations):
+            raise CliError(f"There is no {kind} {name}. `mep get` lists what is here.")
         return {}
 
     def _down(self, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a cluster does by itself: Deployments become pods, and headless Services lists of hosts.
+"""What a cluster does by itself: Deployments and Jobs become pods, and headless Services lists of hosts.
 
 What shall run must not be decided here, nor what a container is on this machine (``containers``).
 """
@@ -12,11 +12,13 @@ from typing import Any
 
 from modelendpoint.local.containers import Containers, Folders
 from modelendpoint.local.deployments import Replica, balance
+from modelendpoint.local.jobs import Attempt, drive
 from modelendpoint.local.mounts import write_whole
-from modelendpoint.local.objects import Object, ObjectStore
-from modelendpoint.local.pods import Pod, new_body
+from modelendpoint.local.objects import Object, ObjectStore, key_of
+from modelendpoint.local.pods import BACK_OFF_SECONDS, Pod, new_body
 from modelendpoint.local.relocation import build_hosts, hosts_file, shares_ports
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.batch_reduction import INDEX_ANNOTATION
 from modelendpoint_operator.adapters.reduction import is_router, is_terminating
 
 LOOK_SECONDS = 1.0
@@ -26,7 +28,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class Node:
-    """Runs the pods of all Deployments in the store."""
+    """Runs the pods of all Deployments and Jobs in the store."""
 
     def __init__(
         self,
@@ -45,14 +47,14 @@ class Node:
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
         self._hosts: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {}
-        self._listeners: list[Callable[[str, str], None]] = []
+        self._listeners: list[Callable[[Object], None]] = []
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
         store.listen(lambda body: self._changed.set())
 
-    def listen(self, listener: Callable[[str, str], None]) -> None:
-        """Call this with namespace and endpoint of every pod that has changed."""
+    def listen(self, listener: Callable[[Object], None]) -> None:
+        """Call this with every pod that has changed."""
         self._listeners.append(listener)
 
     def start(self) -> None:
@@ -72,15 +74,19 @@ class Node:
             pod.join(timeout=PATIENCE_SECONDS)
 
     def pods(self, *, namespace: str | None = None, endpoint: str | None = None) -> list[Pod]:
-        """Name the pods that have not ended, all or those of one endpoint, oldest first."""
+        """Name the pods that are there, all or those of one endpoint, oldest first; those of Jobs also after their end."""
         with self._lock:
             found = list(self._pods.values())
         return [
             pod
             for pod in found
             if namespace in (None, pod.body["metadata"]["namespace"])
-            and endpoint in (None, pod.body["metadata"]["labels"][names.LABEL_ENDPOINT])
+            and endpoint in (None, pod.body["metadata"]["labels"].get(names.LABEL_ENDPOINT))
         ]
+
+    def pods_of(self, uid: str) -> list[Pod]:
+        """Name the pods of one Deployment or Job."""
+        return [pod for pod in self.pods() if _owner(pod.body) == uid]
 
     def annotate(self, pod: str, annotations: Mapping[str, str]) -> None:
         """Set annotations of a pod; one that is gone needs none."""
@@ -104,9 +110,13 @@ class Node:
         # Hosts first: the router's files name the lists, which must be there by then.
         self._write_hosts()
         for pod in self.pods():
-            if not is_terminating(pod.body):
+            if not is_terminating(pod.body) and not pod.has_ended:
                 self._containers.refresh(pod)
-        self._scale_all()
+        self._end_orphans()
+        for body in self._store.list_all("Deployment"):
+            self._scale(body)
+        for body in self._store.list_all("Job"):
+            self._drive(body)
 
     def _forget_gone(self) -> None:
         gone = [pod for pod in self.pods() if pod.is_gone]
@@ -115,18 +125,15 @@ class Node:
         with self._lock:
             self._pods = {name: pod for name, pod in self._pods.items() if pod not in gone}
 
-    def _scale_all(self) -> None:
-        deployments = self._store.list_all("Deployment")
-        owners = {body["metadata"]["uid"] for body in deployments}
+    def _end_orphans(self) -> None:
+        owners = {body["metadata"]["uid"] for kind in ("Deployment", "Job") for body in self._store.list_all(kind)}
         for pod in self.pods():
             if _owner(pod.body) not in owners:
-                pod.end(now=self._clock())
-        for body in deployments:
-            self._scale(body)
+                pod.end()
 
     def _scale(self, deployment: Object) -> None:
         uid, template = deployment["metadata"]["uid"], deployment["spec"]["template"]["spec"]
-        own = {pod.name: pod for pod in self.pods() if _owner(pod.body) == uid and not is_terminating(pod.body)}
+        own = {pod.name: pod for pod in self.pods_of(uid) if not is_terminating(pod.body)}
         pods = [
             Replica(name=name, is_current=pod.body["spec"] == template, is_ready=pod.is_ready)
             for name, pod in own.items()
@@ -139,17 +146,28 @@ class Node:
             changes = balance(pods, replicas=wanted)
         for name in changes.end:
             self._containers.retire(own[name])
-            own[name].end(now=self._clock())
+            own[name].end()
         for _ in range(changes.create):
-            self._create(deployment)
+            self._create(deployment, deployment["metadata"]["name"])
 
-    def _create(self, deployment: Object) -> None:
-        name = f"{deployment['metadata']['name']}-{secrets.token_hex(3)}"
+    def _drive(self, job: Object) -> None:
+        name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+        own = {pod.name: pod for pod in self.pods_of(uid)}
+        move = drive(job, [_attempt(pod) for pod in own.values()], pauses=BACK_OFF_SECONDS, now=self._clock())
+        for pod in move.end:
+            own[pod].end()
+        for index in move.create:
+            self._create(job, f"{name}-{index}", {INDEX_ANNOTATION: str(index)})
+        self._store.set_status(key_of(job), uid=uid, status=move.status)
+
+    def _create(self, parent: Object, prefix: str, annotations: Mapping[str, str] | None = None) -> None:
+        name = f"{prefix}-{secrets.token_hex(3)}"
         pod = Pod(
-            new_body(name, deployment=deployment, now=self._clock()),
+            new_body(name, parent=parent, now=self._clock(), annotations=annotations),
             folder=self._folders.pods / name,
             prepare=self._containers.prepare,
             changed=self._hear,
+            clock=self._clock,
         )
         with self._lock:
             self._pods[name] = pod
@@ -157,9 +175,8 @@ class Node:
 
     def _hear(self, pod: Pod) -> None:
         self._changed.set()
-        metadata = pod.body["metadata"]
         for listener in self._listeners:
-            listener(metadata["namespace"], metadata["labels"][names.LABEL_ENDPOINT])
+            listener(pod.body)
 
     def _write_hosts(self) -> None:
         """Write for each headless Service which pods a cluster's DNS would name."""
@@ -192,3 +209,13 @@ class Node:
 
 def _owner(body: Mapping[str, Any]) -> str:
     return str(body["metadata"]["ownerReferences"][0]["uid"])
+
+
+def _attempt(pod: Pod) -> Attempt:
+    index = int(pod.body["metadata"]["annotations"].get(INDEX_ANNOTATION, 0))
+    is_ending = is_terminating(pod.body)
+    if not pod.has_ended:
+        return Attempt(name=pod.name, index=index, is_ending=is_ending)
+    told = pod.body["status"]["containerStatuses"][0]["state"]["terminated"]
+    ended_at = datetime.fromisoformat(told["finishedAt"])
+    return Attempt(name=pod.name, index=index, exit_code=told["exitCode"], ended_at=ended_at, is_ending=is_ending)

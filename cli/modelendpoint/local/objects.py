@@ -65,24 +65,31 @@ class ObjectStore:
             body = {**manifest, "metadata": {**manifest["metadata"], **_kept(before, now)}}
             if before and "status" in before:
                 body["status"] = before["status"]
-            if manifest["kind"] == names.KIND:
+            if manifest["kind"] in (names.KIND, names.BATCH_KIND):
                 body["metadata"] |= {
                     "generation": _generation(before, manifest),
                     "annotations": _annotations(before) | _annotations(manifest),
                 }
             return self._write(body)
 
-    def set_status(self, namespace: str, name: str, *, uid: str, status: Object) -> None:
-        """Write an endpoint's status; one that is gone needs none."""
+    def set_status(self, key: Key, *, uid: str, status: Object) -> None:
+        """Write an object's status; one that is gone needs none, and one that is as it was is not written."""
         with self._lock:
-            body = self._objects.get(Key(names.KIND, namespace, name))
-            if body is not None and body["metadata"]["uid"] == uid:
+            body = self._objects.get(key)
+            if body is not None and body["metadata"]["uid"] == uid and body.get("status") != status:
                 self._write({**body, "status": status})
 
-    def annotate(self, namespace: str, name: str, annotations: Mapping[str, str]) -> bool:
-        """Set annotations of an endpoint; tell whether there is one."""
+    def merge(self, key: Key, spec: Object) -> None:
+        """Set fields of an object's spec; one that is gone needs none."""
         with self._lock:
-            body = self._objects.get(Key(names.KIND, namespace, name))
+            body = self._objects.get(key)
+            if body is not None:
+                self._write({**body, "spec": {**body["spec"], **spec}})
+
+    def annotate(self, key: Key, annotations: Mapping[str, str]) -> bool:
+        """Set annotations of an object; tell whether there is one."""
+        with self._lock:
+            body = self._objects.get(key)
             if body is None:
                 return False
             together = _annotations(body) | dict(annotations)

@@ -16,6 +16,7 @@ from typing import Any
 
 from modelendpoint.local.probes import Probe, read_probe
 from modelendpoint.local.processes import PID_FILE, Process
+from modelendpoint.local.relocation import MOUNTS
 
 TICK_SECONDS = 0.1
 """How soon the end of a process is noticed, and how often one that is not ready yet is asked."""
@@ -24,6 +25,8 @@ BACK_OFF_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 FORGIVE_AFTER_SECONDS = 60.0
 """A process that ran this long starts the back-off anew."""
 LOG_FILE = "log"
+MOST_WORDS = 4096
+"""As much of a container's last message is kept as the kubelet keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Launch:
     """What to run before it is told to end."""
     pause_before_end: float
     """Seconds to go on serving before it is told to end."""
+    last_words: Path
+    """File in which the container may leave a message at its end."""
 
 
 class Pod:
@@ -49,6 +54,7 @@ class Pod:
         folder: Path,
         prepare: Callable[["Pod"], Launch],
         changed: Callable[["Pod"], None],
+        clock: Callable[[], datetime],
     ) -> None:
         self.body = body
         self.folder = folder
@@ -57,6 +63,7 @@ class Pod:
         self.restarts = 0
         self._prepare = prepare
         self._changed = changed
+        self._clock = clock
         self._process: Process | None = None
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -76,6 +83,11 @@ class Pod:
         return None if process is None else process.pid
 
     @property
+    def has_ended(self) -> bool:
+        """Tell whether its container has ended and is not started again. Its log stays until the pod is told to end."""
+        return self.body["status"]["phase"] in ("Succeeded", "Failed")
+
+    @property
     def is_gone(self) -> bool:
         """Tell whether it has ended and left nothing behind."""
         return self._ending.is_set() and not self._thread.is_alive()
@@ -85,10 +97,10 @@ class Pod:
         self.folder.mkdir(parents=True)
         self._thread.start()
 
-    def end(self, *, now: datetime) -> None:
+    def end(self) -> None:
         """Tell it to end; requests under way are answered first."""
         if not self._ending.is_set():
-            self._set_metadata(deletionTimestamp=now.isoformat())
+            self._set_metadata(deletionTimestamp=self._clock().isoformat())
             self._ending.set()
             self._wake.set()
 
@@ -113,6 +125,8 @@ class Pod:
         while not self._ending.is_set():
             started = time.monotonic()
             self._run()
+            if self.has_ended:
+                self._leave_log()
             if self._ending.is_set():
                 break
             failures = 0 if time.monotonic() - started > FORGIVE_AFTER_SECONDS else failures
@@ -123,6 +137,11 @@ class Pod:
         self._end_process()
         shutil.rmtree(self.folder, ignore_errors=True)
         self._changed(self)
+
+    def _leave_log(self) -> None:
+        """Wait for the end of the pod, with nothing left of it but what it told."""
+        shutil.rmtree(self.folder / MOUNTS, ignore_errors=True)
+        self._ending.wait()
 
     def _run(self) -> None:
         """Start the process and look after it until it has ended or is to end."""
@@ -137,7 +156,9 @@ class Pod:
             )
         except Exception as error:  # noqa: BLE001  whatever it is, it must be seen and tried again
             message = f"{type(error).__name__}: {error}"
-            self._set_status(ready=False, state={"waiting": {"reason": "StartError", "message": message}})
+            self._set_status(
+                ready=False, state={"waiting": {"reason": "StartError", "message": message}}, phase="Pending"
+            )
             return
         self._set_status(ready=False, state={"running": {}})
         self._look_after(process, _Watch.over(self._container, launch.ports))
@@ -145,6 +166,9 @@ class Pod:
     def _look_after(self, process: Process, watch: "_Watch") -> None:
         while not self._ending.is_set():
             code = process.exit_code()
+            if code is not None and self.body["spec"].get("restartPolicy") == "Never":
+                self._finish(code)
+                return
             if code is not None:
                 self._fell(code)
                 return
@@ -165,6 +189,18 @@ class Pod:
             },
             last={"terminated": {"reason": reason, "exitCode": code}},
         )
+
+    def _finish(self, code: int) -> None:
+        """Say how the container has ended, for ever; what a signal ended has the code that a shell would tell."""
+        assert self.launch is not None
+        self._process = None
+        told = {
+            "exitCode": code if code >= 0 else 128 - code,
+            "reason": "Error" if code else "Completed",
+            "message": _read_words(self.launch.last_words),
+            "finishedAt": self._clock().isoformat(),
+        }
+        self._set_status(ready=False, state={"terminated": told}, phase="Failed" if code else "Succeeded")
 
     def _end_process(self) -> None:
         process, launch = self._process, self.launch
@@ -208,10 +244,17 @@ class Pod:
             self.body = {**self.body, "metadata": {**self.body["metadata"], **changes}}
         self._changed(self)
 
-    def _set_status(self, *, ready: bool, state: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> None:
+    def _set_status(
+        self,
+        *,
+        ready: bool,
+        state: Mapping[str, Any],
+        last: Mapping[str, Any] | None = None,
+        phase: str = "Running",
+    ) -> None:
         container = {"name": self._container["name"], "state": state, "restartCount": self.restarts}
         status = {
-            "phase": "Running",
+            "phase": phase,
             "podIP": self.name,
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
             "containerStatuses": [container | ({"lastState": last} if last else {})],
@@ -221,18 +264,20 @@ class Pod:
         self._changed(self)
 
 
-def new_body(name: str, *, deployment: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Build the body of a pod that has not started yet."""
-    template, parent = deployment["spec"]["template"], deployment["metadata"]
+def new_body(
+    name: str, *, parent: Mapping[str, Any], now: datetime, annotations: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Build the body of a pod of a Deployment or a Job that has not started yet."""
+    template, owner = parent["spec"]["template"], parent["metadata"]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             **template["metadata"],
             "name": name,
-            "namespace": parent["namespace"],
-            "annotations": dict(template["metadata"].get("annotations", {})),
-            "ownerReferences": [{"kind": "Deployment", "name": parent["name"], "uid": parent["uid"]}],
+            "namespace": owner["namespace"],
+            "annotations": {**template["metadata"].get("annotations", {}), **(annotations or {})},
+            "ownerReferences": [{"kind": parent["kind"], "name": owner["name"], "uid": owner["uid"]}],
             "creationTimestamp": now.isoformat(timespec="seconds"),
         },
         "spec": template["spec"],
@@ -240,24 +285,29 @@ def new_body(name: str, *, deployment: Mapping[str, Any], now: datetime) -> dict
     }
 
 
+def _read_words(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")[:MOST_WORDS]
+    except OSError:
+        return ""
+
+
 class _Watch:
     """What the probes of a running container have told so far."""
 
-    def __init__(self, startup: Probe | None, readiness: Probe, liveness: Probe | None) -> None:
+    def __init__(self, startup: Probe | None, readiness: Probe | None, liveness: Probe | None) -> None:
         self._startup = startup
         self._readiness = readiness
         self._liveness = liveness
-        self._next = {"readiness": 0.0, "liveness": 0.0}
+        first = time.monotonic() + liveness.initial_delay_seconds if liveness else 0.0
+        self._next = {"readiness": 0.0, "liveness": first}
         self._misses = {"readiness": 0, "liveness": 0}
         self._is_ready = False
         self.is_dead = False
 
     @classmethod
     def over(cls, container: Mapping[str, Any], ports: Mapping[int, int]) -> "_Watch":
-        readiness = read_probe(container, "readinessProbe", ports)
-        assert readiness is not None, "every container of ours has one"
-        startup, liveness = (read_probe(container, name, ports) for name in ("startupProbe", "livenessProbe"))
-        return cls(startup, readiness, liveness)
+        return cls(*(read_probe(container, f"{name}Probe", ports) for name in ("startup", "readiness", "liveness")))
 
     def look(self, now: float) -> bool:
         """Ask what is due, and tell whether the container is ready."""
@@ -265,21 +315,24 @@ class _Watch:
             if not self._startup.ask():
                 return False
             self._startup = None
-        if now >= self._next["readiness"]:
-            self._ask_readiness(now)
+        if self._readiness is None:
+            # Whoever is not asked is ready as soon as it runs.
+            self._is_ready = True
+        elif now >= self._next["readiness"]:
+            self._ask_readiness(self._readiness, now)
         # A server may take its time to load a model; the kubelet asks from the first period on, which comes later.
         if self._liveness is not None and self._is_ready and now >= self._next["liveness"]:
             self._ask_liveness(self._liveness, now)
         return self._is_ready
 
-    def _ask_readiness(self, now: float) -> None:
-        if self._readiness.ask():
+    def _ask_readiness(self, probe: Probe, now: float) -> None:
+        if probe.ask():
             self._misses["readiness"], self._is_ready = 0, True
         else:
             self._misses["readiness"] += 1
-            self._is_ready = self._is_ready and self._misses["readiness"] < self._readiness.failure_threshold
+            self._is_ready = self._is_ready and self._misses["readiness"] < probe.failure_threshold
         # Until it is ready it is asked as often as possible, so that nobody waits for a period to be over.
-        self._next["readiness"] = now + self._readiness.period_seconds if self._is_ready else now
+        self._next["readiness"] = now + probe.period_seconds if self._is_ready else now
 
     def _ask_liveness(self, probe: Probe, now: float) -> None:
         self._next["liveness"] = now + probe.period_seconds

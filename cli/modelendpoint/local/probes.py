@@ -19,6 +19,7 @@ class Probe:
     period_seconds: float
     timeout_seconds: float
     failure_threshold: int
+    initial_delay_seconds: float
 
     def ask(self) -> bool:
         """Ask now."""
@@ -53,4 +54,5 @@ def read_probe(container: Mapping[str, Any], name: str, ports: Mapping[int, int]
         period_seconds=given.get("periodSeconds", 10),
         timeout_seconds=given.get("timeoutSeconds", 1),
         failure_threshold=given.get("failureThreshold", 3),
+        initial_delay_seconds=given.get("initialDelaySeconds", 0),
     )

@@ -15,11 +15,13 @@ from modelendpoint_operator.manifests.router import drain_command
 from modelendpoint_operator.manifests.xds import Document, address, discovery
 
 LOOPBACK = "127.0.0.1"
+MOUNTS = "mounts"
+"""Folder of a pod that stands for the root of its container's file system."""
 
 COPIES = "pvc://local-copies/"
 """Start of the URI of a model file that was copied into the state folder. The API accepts no ``file://``."""
 FILES = "pvc://local-files/"
-"""Start of the URI of a model file that was not there to be copied; what follows is its path, quoted,
+"""Start of the URI of a file that is read, or a folder that is written, where it is; what follows is its path, quoted,
 without the first slash."""
 
 _TYPE_EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -30,7 +32,7 @@ class Place:
     """Where one pod is on this machine."""
 
     folder: Path
-    """Its own folder; ``mounts`` in it stands for the root of the container's file system."""
+    """Its own folder."""
     ports: Mapping[int, int]
     """This machine's port for each port that the pod listens on."""
     hosts: Path
@@ -40,14 +42,14 @@ class Place:
 
     def path(self, path: str) -> Path:
         """Find the folder that stands for a path of the container."""
-        return self.folder / "mounts" / path.strip("/")
+        return self.folder / MOUNTS / path.strip("/")
 
 
 def relocate_environment(given: Mapping[str, str], place: Place) -> dict[str, str]:
     """Rewrite the environment of a model server's container."""
     ports = {names.ENV_PORT, names.ENV_MANAGEMENT_PORT}
-    moved = {name: str(place.ports[int(value)]) if name in ports else value for name, value in given.items()}
-    moved = {name: _relocate_value(value, place) for name, value in moved.items()}
+    moved = {name: str(place.ports.get(int(value), value)) if name in ports else value for name, value in given.items()}
+    moved = {name: relocate_value(value, place) for name, value in moved.items()}
     return moved | {
         "MODELENDPOINT_HOST": LOOPBACK,
         "MODELENDPOINT_REVISION_DIR": str(place.path(names.DIGEST_DIR)),
@@ -59,7 +61,8 @@ def relocate_environment(given: Mapping[str, str], place: Place) -> dict[str, st
     }
 
 
-def _relocate_value(value: str, place: Place) -> str:
+def relocate_value(value: str, place: Place) -> str:
+    """Rewrite one value: the model's folder, and URIs that stand for files of this machine."""
     if value == names.MODEL_DIR:
         return str(place.path(names.MODEL_DIR))
     if value.startswith(COPIES):

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelendpoint.local.events import Event
 from modelendpoint.local.latency import percentile
-from modelendpoint.local.objects import Object
+from modelendpoint.local.objects import Object, ObjectStore
 from modelendpoint.local.pods import LOG_FILE, Pod
 from modelendpoint.local.ports import TrafficPorts
 from modelendpoint.local.relocation import LOOPBACK
@@ -18,7 +18,7 @@ from modelendpoint_operator.adapters.reduction import is_router, is_terminating
 
 
 def build_snapshot(
-    endpoints: Sequence[Object],
+    store: ObjectStore,
     pods: Sequence[Pod],
     events: Sequence[Event],
     *,
@@ -26,10 +26,13 @@ def build_snapshot(
     state: StateFolder,
     as_written: Callable[[str], str],
 ) -> dict[str, Any]:
-    """Show endpoints as the API server would, the pods behind them, and the last Events."""
+    """Show endpoints and batch predictions as the API server would, the pods behind them, and the last Events."""
     document = {
         "stateFolder": str(state.root),
-        "endpoints": [_endpoint(body, _pods_of(body, pods), ports) for body in endpoints],
+        "endpoints": [_endpoint(body, _pods_of(body, names.LABEL_ENDPOINT, pods), ports) for body in store.list_all(names.KIND)],
+        "batches": [
+            {"object": body, "pods": [_pod(pod) for pod in _pods_of(body, names.LABEL_BATCH, pods)]} for body in store.list_all(names.BATCH_KIND)
+        ],
         "events": [asdict(event) for event in events],
     }
     # Copies of model files are called by the names that people know.
@@ -49,13 +52,11 @@ def _endpoint(body: Object, pods: Sequence[Pod], ports: TrafficPorts) -> dict[st
     }
 
 
-def _pods_of(body: Object, pods: Sequence[Pod]) -> list[Pod]:
+def _pods_of(body: Object, label: str, pods: Sequence[Pod]) -> list[Pod]:
     metadata = body["metadata"]
     key = (metadata["namespace"], metadata["name"])
     return [
-        pod
-        for pod in pods
-        if (pod.body["metadata"]["namespace"], pod.body["metadata"]["labels"][names.LABEL_ENDPOINT]) == key
+        pod for pod in pods if (pod.body["metadata"]["namespace"], pod.body["metadata"]["labels"].get(label)) == key
     ]
 
 

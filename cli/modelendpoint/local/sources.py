@@ -1,4 +1,4 @@
-"""The files that people write: YAML with endpoints, ConfigMaps and Secrets, and the model files that it names.
+"""The files that people write: YAML with endpoints, batch predictions, ConfigMaps and Secrets, and the model files that it names.
 
 What an API server would refuse is refused here. Applying what was read must not be here.
 """
@@ -11,13 +11,16 @@ from typing import Any
 from modelendpoint.errors import CliError
 from modelendpoint.linting.documents import Document, Finding, read_documents
 from modelendpoint.linting.lint import lint_document
+from modelendpoint.local.batch_files import BatchFile, refuse_without_libraries
 from modelendpoint.local.copies import Copies
+from modelendpoint.local.objects import key_of
 from modelendpoint_operator import names
 
 NAMESPACE = "default"
 """Namespace of what names none."""
 
 _ON_THIS_MACHINE = ("file", "pvc")
+_RUN = (names.KIND, names.BATCH_KIND)
 _MOUNTED = ("ConfigMap", "Secret")
 
 _MEANINGLESS = {
@@ -47,11 +50,7 @@ class Sources:
     @property
     def endpoints(self) -> list[tuple[str, str]]:
         """Namespaces and names of the endpoints."""
-        return [
-            (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-            for manifest in self.manifests
-            if manifest["kind"] == names.KIND
-        ]
+        return [(key.namespace, key.name) for key in map(key_of, self.manifests) if key.kind == names.KIND]
 
 
 def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
@@ -64,17 +63,25 @@ def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
             manifests.append(endpoint.applied(document, copies))
             named += endpoint.local_files()
             notes += endpoint.notes()
+        elif manifest["kind"] == names.BATCH_KIND:
+            batch = BatchFile(manifest, folder)
+            manifests.append(_checked(document, batch.relocated()))
+            refuse_without_libraries(manifest["metadata"]["name"])
+            notes += batch.notes()
         elif manifest["kind"] in _MOUNTED:
             manifests.append(manifest)
         else:
-            kinds = ", ".join((names.KIND, *_MOUNTED))
+            kinds = ", ".join((*_RUN, *_MOUNTED))
             notes.append(f"{manifest['kind']} {manifest['metadata']['name']}: only {kinds} are run here")
     sources = Sources(manifests=tuple(manifests), files=tuple(named), notes=tuple(dict.fromkeys(notes)))
-    if not sources.endpoints:
-        raise CliError(f"No {names.KIND} is in {', '.join(map(str, paths))}. `mep demo` writes one to begin with.")
-    twice = {key for key in sources.endpoints if sources.endpoints.count(key) > 1}
+    keys = [key for key in map(key_of, sources.manifests) if key.kind in _RUN]
+    if not keys:
+        raise CliError(
+            f"No {' or '.join(_RUN)} is in {', '.join(map(str, paths))}. `mep demo` writes some to begin with."
+        )
+    twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice:
-        raise CliError(f"{names.KIND} {min(twice)[1]} is there twice. Give one of them another name.")
+        raise CliError(f"{twice.kind} {twice.name} is there twice. Give one of them another name.")
     return sources
 
 
@@ -103,6 +110,12 @@ def _with_namespace(document: Document) -> dict[str, Any]:
     return {**value, "metadata": {"namespace": NAMESPACE, **metadata}}
 
 
+def _checked(document: Document, changed: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to be applied in place of a document; raise ``CliError`` for what an API server would refuse."""
+    _refuse(lint_document(replace(document, value={**changed, "metadata": document.value["metadata"]})))
+    return changed
+
+
 class _EndpointFile:
     """An endpoint as it is written."""
 
@@ -120,8 +133,7 @@ class _EndpointFile:
         changed = {**self._manifest, "spec": spec}
         if spec is None:
             del changed["spec"]
-        _refuse(lint_document(replace(document, value={**changed, "metadata": document.value["metadata"]})))
-        return changed
+        return _checked(document, changed)
 
     def local_files(self) -> list[Path]:
         """Name the files that its URIs lead to."""

@@ -122,7 +122,7 @@ def _verdict(when: str, told: Mapping[str, Any]) -> Text:
 
 def _event(event: Mapping[str, Any], *, name_endpoint: bool) -> Text:
     style = "red" if event["type"] == "Warning" else "bold"
-    name = f"{event['endpoint']}  " if name_endpoint else ""
+    name = f"{event['name']}  " if name_endpoint else ""
     return Text.assemble((f"{_time(event['time'])}  {name}", "dim"), (event["reason"], style), f"  {event['message']}")
 
 

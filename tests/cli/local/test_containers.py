@@ -62,8 +62,17 @@ class Bench:
             self.store.apply(manifest, now=NOW)
         deployment = self.store.get("Deployment", "default", name)
         assert deployment is not None
-        body = new_body(f"{name}-a", deployment=deployment, now=NOW)
-        return Pod(body, folder=self.folder / "pods" / f"{name}-a", prepare=self.containers.prepare, changed=_ignore)
+        return self.pod_of(deployment, f"{name}-a")
+
+    def pod_of(self, parent: Mapping[str, Any], name: str, **annotations: str) -> Pod:
+        """Make a pod of a Deployment or a Job, which does not run."""
+        return Pod(
+            new_body(name, parent=parent, now=NOW, annotations=annotations),
+            folder=self.folder / "pods" / name,
+            prepare=self.containers.prepare,
+            changed=_ignore,
+            clock=lambda: NOW,
+        )
 
     def mounted(self, path: str, *, pod: str = "churn-r1-a") -> Mapping[str, str]:
         """Read the files that the pod sees in a folder of its container."""

@@ -3,25 +3,23 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from modelendpoint.local.events import Event, EventLog
-from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint.local.events import Event, EventLog, Subject
 from modelendpoint_operator.plan import EventNote
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROMOTED = EventNote(reason="Promoted", message="Revision 2 serves")
 
 
-def an_endpoint(generation: int = 1) -> ModelEndpoint:
-    metadata = {"name": "churn", "namespace": "default", "uid": "u", "generation": generation}
-    return ModelEndpoint.from_body({"metadata": metadata, "spec": {"model": {"uri": "s3://models/churn.onnx"}}})
+def an_endpoint(version: int = 1) -> Subject:
+    return Subject(kind="ModelEndpoint", namespace="default", name="churn", uid="u", version=version)
 
 
-def test_the_same_note_is_told_once_for_each_generation(tmp_path: Path) -> None:
+def test_the_same_note_is_told_once_for_each_version(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
     heard: list[Event] = []
     log.listen(heard.append)
-    for generation in (1, 1, 2):
-        log.tell(an_endpoint(generation), PROMOTED, now=NOW)
+    for version in (1, 1, 2):
+        log.tell(an_endpoint(version), PROMOTED, now=NOW)
     assert [event.reason for event in log.last(10)] == ["Promoted", "Promoted"]
     assert heard == log.last(10)
     assert len({event.id for event in heard}) == 2

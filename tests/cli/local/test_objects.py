@@ -7,6 +7,7 @@ from typing import Any
 from modelendpoint.local.objects import Key, Object, ObjectStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHURN = Key("ModelEndpoint", "default", "churn")
 
 
 def an_endpoint(**spec: Any) -> dict[str, Any]:
@@ -35,8 +36,8 @@ def test_a_changed_spec_is_a_new_generation_of_the_same_object(tmp_path: Path) -
 def test_applying_keeps_status_and_orders(tmp_path: Path) -> None:
     store = ObjectStore(tmp_path)
     body = store.apply(an_endpoint(replicas=1), now=NOW)
-    store.set_status("default", "churn", uid=body["metadata"]["uid"], status={"replicas": 1})
-    assert store.annotate("default", "churn", {"modelendpoint.dev/promote": "2"})
+    store.set_status(CHURN, uid=body["metadata"]["uid"], status={"replicas": 1})
+    assert store.annotate(CHURN, {"modelendpoint.dev/promote": "2"})
     again = store.apply(an_endpoint(replicas=2), now=NOW)
     assert again["status"] == {"replicas": 1}
     assert again["metadata"]["annotations"] == {"modelendpoint.dev/promote": "2"}
@@ -45,9 +46,9 @@ def test_applying_keeps_status_and_orders(tmp_path: Path) -> None:
 def test_the_status_of_an_endpoint_that_was_made_anew_is_not_written_by_the_old_one(tmp_path: Path) -> None:
     store = ObjectStore(tmp_path)
     body = store.apply(an_endpoint(replicas=1), now=NOW)
-    store.set_status("default", "churn", uid="another", status={"replicas": 1})
+    store.set_status(CHURN, uid="another", status={"replicas": 1})
     assert store.get("ModelEndpoint", "default", "churn") == body
-    assert not store.annotate("default", "nobody", {"a": "b"})
+    assert not store.annotate(CHURN._replace(name="nobody"), {"a": "b"})
 
 
 def test_objects_outlive_the_process_but_secrets_do_not(tmp_path: Path) -> None:
