@@ -29,9 +29,12 @@ def build_snapshot(
     """Show endpoints and batch predictions as the API server would, the pods behind them, and the last Events."""
     document = {
         "stateFolder": str(state.root),
-        "endpoints": [_endpoint(body, _pods_of(body, names.LABEL_ENDPOINT, pods), ports) for body in store.list_all(names.KIND)],
+        "endpoints": [
+            _endpoint(body, _pods_of(body, names.LABEL_ENDPOINT, pods), ports) for body in store.list_all(names.KIND)
+        ],
         "batches": [
-            {"object": body, "pods": [_pod(pod) for pod in _pods_of(body, names.LABEL_BATCH, pods)]} for body in store.list_all(names.BATCH_KIND)
+            {"object": body, "pods": [_pod(pod) for pod in _pods_of(body, names.LABEL_BATCH, pods)]}
+            for body in store.list_all(names.BATCH_KIND)
         ],
         "events": [asdict(event) for event in events],
     }
