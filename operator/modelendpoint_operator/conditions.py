@@ -210,7 +210,7 @@ def _waiting_for(seen: Observation, revision: int) -> str:
 
 
 def _tell_steady(view: View) -> Story:
-    endpoint, seen, course = view.endpoint, view.seen, view.course
+    seen, course = view.seen, view.course
     if course.stable is None:
         return Story(reason="Deploying", message="The first revision is being deployed", reconciling=True)
     failed = _failure_of(seen, course.stable)
@@ -218,17 +218,17 @@ def _tell_steady(view: View) -> Story:
         return failed
     if course.rollout is not None and course.rollout.held_by is not None:
         return Story(reason=GATE_FAILED, message=failing_message(course, view.situation), stalled=True)
-    ready = seen.ready_pods(course.stable)
-    if ready < endpoint.spec.replicas:
-        waiting = _waiting_for(seen, course.stable)
-        message = f"Revision {course.stable} has {ready} of {endpoint.spec.replicas} pods ready: {waiting}"
-        return Story(reason="PodsNotReady", message=message, reconciling=True)
+    ready, wanted = seen.ready_pods(course.stable), view.situation.replicas
+    lacking = f"has {ready} of {wanted} pods ready: {_waiting_for(seen, course.stable)}" if ready < wanted else ""
+    if ready < view.situation.least_replicas:
+        return Story(reason="PodsNotReady", message=f"Revision {course.stable} {lacking}", reconciling=True)
     if view.routes.live_since is None:
         return Story(reason="Routing", message=_routing_message(seen, view.routes.version), reconciling=True)
     if course.is_baking:
         return Story(reason="Baking", message=baking_message(course, view.situation), good=True)
     traffic = "all traffic that the variants leave" if view.arms else "all traffic"
-    return Story(reason="Serving", message=f"Revision {course.stable} serves {traffic}", good=True)
+    growing = f"; it {lacking}" if lacking else ""
+    return Story(reason="Serving", message=f"Revision {course.stable} serves {traffic}{growing}", good=True)
 
 
 def _routing_message(seen: Observation, version: str) -> str:

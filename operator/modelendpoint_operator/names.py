@@ -68,6 +68,9 @@ ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"
 ANNOTATION_SCHEDULED_AT = f"{GROUP}/scheduled-at"
 """On a run of a schedule: the time that it stands for."""
 
+ON_DEMAND_KINDS = ("HorizontalPodAutoscaler",)
+"""Kinds of children that an endpoint has only while its spec asks for them."""
+
 # Ports.
 SERVICE_PORT = 80
 SERVER_PORT = 8080

@@ -12,11 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelendpoint_operator import names
+from modelendpoint_operator import autoscaling, names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
-from modelendpoint_operator.api.status import ArmStatus, ModelEndpointStatus, Phase, RevisionStatus, RoutesStatus
+from modelendpoint_operator.api.status import (
+    ArmStatus,
+    ModelEndpointStatus,
+    Phase,
+    RevisionStatus,
+    RoutesStatus,
+    ScaleStatus,
+)
 from modelendpoint_operator.conditions import View, derive_conditions, stalled_conditions, tell_arm
+from modelendpoint_operator.manifests.autoscaler import build_autoscaler
 from modelendpoint_operator.manifests.difference import differs, with_applied_hash
 from modelendpoint_operator.manifests.envoy import build_documents, config_version, route_version
 from modelendpoint_operator.manifests.metadata import selector_labels
@@ -54,6 +62,8 @@ class Outline:
     course: Course
     arms: Sequence[ArmCourse]
     """The variants."""
+    scale: ScaleStatus | None
+    """Where autoscaling stands."""
     replicas: Mapping[int, int]
     """Pods of the revisions that shall have some: stable, candidate, the previous one while it is kept, the variants'."""
     documents: Mapping[str, Document]
@@ -94,7 +104,7 @@ def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *,
     return Plan(
         applies=tuple(_changes(manifests, seen)),
         pokes=(*_pokes(outline), *_pokes_for_models(outline)),
-        deletes=tuple(_deletes(outline)),
+        deletes=(*_deletes(outline), *_unwanted(manifests, seen)),
         events=_events(outline, status) if changed else (),
         status=status if changed else None,
         look_again_after=_look_again_after(outline),
@@ -115,7 +125,16 @@ def plan_stop(endpoint: ModelEndpoint, reason: str, message: str, *, now: dateti
 def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, now: datetime) -> Outline:
     records = _with_digests(seen)
     target, targets = _number_targets(endpoint, records, server_image=settings.server_image)
-    situation = Situation(endpoint=endpoint, seen=seen, records=records, target=target, now=now)
+    main_model = [number for number, record in records.items() if record.template.arm is None]
+    scale = autoscaling.choose_scale(endpoint, seen, main_model, now=now)
+    situation = Situation(
+        endpoint=endpoint,
+        seen=seen,
+        records=records,
+        target=target,
+        now=now,
+        scaled_to=scale.replicas if scale else None,
+    )
     course, arms = advance(situation), advance_arms(situation, targets)
     # Without the main model there is nothing to take a share of.
     legs = (*main, *arm_legs(arms, situation)) if (main := wanted_legs(course, situation)) else ()
@@ -127,6 +146,7 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
         settings=settings,
         course=course,
         arms=arms,
+        scale=scale,
         replicas=replicas,
         documents=documents,
         routes=routes,
@@ -231,6 +251,7 @@ def _manifests(outline: Outline) -> list[dict[str, Any]]:
             drain_seconds=settings.drain_seconds,
         )
     manifests += build_router(endpoint, outline.documents, settings=settings)
+    manifests += build_autoscaler(endpoint)
     return [with_applied_hash(manifest) for manifest in manifests]
 
 
@@ -290,6 +311,16 @@ def _deletes(outline: Outline) -> list[Delete]:
     ]
 
 
+def _unwanted(manifests: list[dict[str, Any]], seen: Observation) -> list[Delete]:
+    """Delete what an endpoint has only as long as its spec asks for it."""
+    wanted = {ObjectRef.of(manifest) for manifest in manifests}
+    return [
+        Delete(ref=ref, uid=body["metadata"]["uid"])
+        for ref, body in sorted(seen.objects.items())
+        if ref.kind in names.ON_DEMAND_KINDS and ref not in wanted
+    ]
+
+
 def _forgotten(outline: Outline) -> list[int]:
     """Choose the oldest revisions that nobody will go back to."""
     staying = outline.seen.populated() - outline.leaving
@@ -320,6 +351,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
         candidate=candidate.model_copy(update={"url": url}) if candidate else None,
         variants=[_arm_status(outline, arm) for arm in outline.arms],
         rollout=course.rollout,
+        scale=outline.scale,
         routes=outline.routes,
         handled_annotations=dict(course.handled),
         decisions=list(course.decisions),
@@ -389,8 +421,10 @@ def _live_weight(outline: Outline, number: int) -> int:
 
 def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, ...]:
     """Tell what happened, and what got stuck."""
+    scaled = autoscaling.note_of_change(outline.endpoint.status.scale, outline.scale)
     happened = [
         *outline.course.notes,
+        *([scaled] if scaled else []),
         *(note for arm in outline.arms for note in arm.notes),
         *notes_of_removed(outline.situation),
     ]
@@ -405,7 +439,9 @@ def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, .
 
 
 def _look_again_after(outline: Outline) -> timedelta | None:
-    waits = [outline.wake] if outline.wake is not None else []
+    now = outline.situation.now
+    by_time = (outline.wake, autoscaling.time_to_look(outline.endpoint, outline.scale, now=now))
+    waits = [wait for wait in by_time if wait is not None]
     if outline.routes.live_since is None or _is_loading(outline):
         waits.append(_poll(outline))
     elif outline.seen.populated() - outline.replicas.keys() - outline.leaving:

@@ -66,6 +66,11 @@ def roll_out(rollout: dict[str, Any]) -> Command:
     return Command(f"roll out by {rollout}", lambda world, _: world.edit(rollout=rollout))
 
 
+def autoscale(least: int | None) -> Command:
+    wanted = {"minReplicas": least, "maxReplicas": 5, "targetRequestsPerSecond": 10.0, "scaleDownAfterSeconds": 20}
+    return Command(f"autoscale from {least}", lambda world, _: world.edit(autoscaling=wanted if least else None))
+
+
 def order(verb: str, value: str | None) -> Command:
     return Command(f"{verb}={value}", lambda world, _: world.annotate(**{verb: value}))
 
@@ -131,6 +136,7 @@ def mend(world: World, _: Invariants) -> None:
 COMMANDS = st.one_of(
     st.sampled_from(VERSIONS).map(use),
     st.sampled_from([0, 1, 2, 5]).map(scale),
+    st.sampled_from([1, 4, None]).map(autoscale),
     st.sampled_from(ROLLOUTS).map(roll_out),
     st.builds(order, st.sampled_from(VERBS), st.sampled_from(["1", "2", "3", "2/x", None])),
     st.builds(send, st.sampled_from([0, 30, 3000]), st.dictionaries(st.integers(1, 4), st.sampled_from([0.05, 1.0]))),

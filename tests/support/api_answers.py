@@ -32,6 +32,10 @@ def server(**fields: Any) -> dict[str, Any]:
     return {"server": fields}
 
 
+def autoscaling(**fields: Any) -> dict[str, Any]:
+    return {"autoscaling": fields}
+
+
 def steps(*items: dict[str, Any], **rollout: Any) -> dict[str, Any]:
     return {"rollout": {**rollout, "steps": list(items)}}
 
@@ -78,6 +82,12 @@ ACCEPTED = [
             topologySpreadConstraints=[{"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}],
             priorityClassName="serving",
         ),
+    ),
+    ("churn", autoscaling(maxReplicas=1, targetRequestsPerSecond=0.5)),
+    ("churn", autoscaling(minReplicas=2, maxReplicas=9, targetCPUUtilizationPercent=60, scaleDownAfterSeconds=0)),
+    (
+        "churn",
+        autoscaling(maxReplicas=9, targetCPUUtilizationPercent=60) | resources(limits={"cpu": "2", "memory": "1Gi"}),
     ),
     ("churn", steps({"weight": 5}, {"weight": 5, "pause": True}, {"weight": 100, "holdSeconds": 0})),
     ("churn", steps({"weight": 5, "holdSeconds": 60, "pause": False})),
@@ -171,6 +181,17 @@ BREAKING_A_RULE = [
         "churn",
         server(tolerations=[{"key": "gpu", "effect": "NoSchedule", "tolerationSeconds": 5}]),
         "spec.server.tolerations[0].tolerationSeconds: Forbidden: is for the effect NoExecute",
+    ),
+    (
+        "churn",
+        autoscaling(minReplicas=3, maxReplicas=2, targetRequestsPerSecond=10),
+        "spec.autoscaling.maxReplicas: Forbidden: must not be below minReplicas",
+    ),
+    ("churn", autoscaling(maxReplicas=2), "spec.autoscaling: Forbidden: must have targetRequestsPerSecond"),
+    (
+        "churn",
+        autoscaling(maxReplicas=2, targetCPUUtilizationPercent=60) | resources(limits={"memory": "1Gi"}),
+        "spec.autoscaling.targetCPUUtilizationPercent: Forbidden: is in percent of server.resources.requests.cpu",
     ),
     (
         "churn",

@@ -32,7 +32,9 @@ _MEANINGLESS = {
     ("server", "priorityClassName"): "spec.server.priorityClassName: no process pushes another one aside",
     ("routing", "replicas"): "spec.routing.replicas: one router runs here",
     ("routing", "gateway"): "spec.routing.gateway: no Gateway API is here",
-    ("autoscaling",): "spec.autoscaling: the number of replicas stays as it is",
+    ("autoscaling", "targetCPUUtilizationPercent"): (
+        "spec.autoscaling.targetCPUUtilizationPercent: nothing measures the CPU; targetRequestsPerSecond works"
+    ),
 }
 """Fields that change nothing on one machine, and why."""
 

@@ -47,6 +47,7 @@ SERVICES = Resource(api_version="v1", kind="Service", plural="services")
 CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
 PODS = Resource(api_version="v1", kind="Pod", plural="pods")
 DISRUPTION_BUDGETS = Resource(api_version="policy/v1", kind="PodDisruptionBudget", plural="poddisruptionbudgets")
+AUTOSCALERS = Resource(api_version="autoscaling/v2", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers")
 JOBS = Resource(api_version="batch/v1", kind="Job", plural="jobs")
 EVENTS = Resource(api_version="events.k8s.io/v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
@@ -57,6 +58,10 @@ CHILDREN = (REVISIONS, CONFIG_MAPS, SERVICES, DEPLOYMENTS)
 COMPANIONS = (DISRUPTION_BUDGETS,)
 """Kinds that no request depends on. They are looked at in every pass and not watched: what happens to them by hand is
 put right by the next resync."""
+
+ON_DEMAND = (AUTOSCALERS,)
+"""Kinds that an endpoint has only while its spec asks for them; else they are looked at only while its spec is new, when
+one may have to go. They are not watched either."""
 
 
 def connect() -> ApiClient:

@@ -10,6 +10,7 @@ from modelendpoint_operator.adapters.api_server import (
     CHILDREN,
     COMPANIONS,
     ENDPOINTS,
+    ON_DEMAND,
     PODS,
     ApiServer,
     Object,
@@ -34,7 +35,7 @@ from modelendpoint_operator.plan import Apply, Plan
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
-_RESOURCES = {resource.kind: resource for resource in (*CHILDREN, *COMPANIONS)}
+_RESOURCES = {resource.kind: resource for resource in (*CHILDREN, *COMPANIONS, *ON_DEMAND)}
 
 
 class Cluster(Protocol):
@@ -78,7 +79,8 @@ class KubernetesCluster:
     def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
         """Read the endpoint's objects and pods, then ask routers, those servers that have something to tell, and checks."""
         labels = f"{names.LABEL_ENDPOINT}={endpoint.name}"
-        resources = (*CHILDREN, *COMPANIONS, PODS)
+        further = (resource for resource in ON_DEMAND if endpoint.may_have(resource.kind))
+        resources = (*CHILDREN, *COMPANIONS, *further, PODS)
         lists = self._at_once(lambda resource: self._api.list(resource, endpoint.namespace, labels=labels), resources)
         *children, pods = lists
         objects = [body for bodies in children for body in bodies if _is_owned(body, endpoint)]

@@ -37,6 +37,7 @@ RIGHTS = (
     Right(group="apps", resource="controllerrevisions", verbs=OWN),
     Right(group="", resource="services", verbs=OWN),
     Right(group="", resource="configmaps", verbs=OWN),
+    Right(group="autoscaling", resource="horizontalpodautoscalers", verbs=ACCOMPANY),
     Right(group="policy", resource="poddisruptionbudgets", verbs=ACCOMPANY),
     Right(group="", resource="pods", verbs=("list", "watch", "patch")),
     Right(group="events.k8s.io", resource="events", verbs=("create",)),

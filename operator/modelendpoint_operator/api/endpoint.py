@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelendpoint_operator.api.spec import ModelEndpointSpec
-from modelendpoint_operator.api.status import ModelEndpointStatus
+from modelendpoint_operator.api.status import ConditionType, ModelEndpointStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,15 @@ class ModelEndpoint:
     spec: ModelEndpointSpec
     annotations: Mapping[str, str] = field(default_factory=dict)
     status: ModelEndpointStatus = field(default_factory=ModelEndpointStatus)
+
+    def may_have(self, kind: str) -> bool:
+        """Say whether there may be an object of a kind that endpoints have only on demand.
+
+        While all that the spec asks for has not been written, there may be what an earlier one asked for.
+        """
+        is_settled = self.status.observed_generation == self.generation
+        is_stopped = any(told.type == ConditionType.STALLED for told in self.status.conditions)
+        return not is_settled or is_stopped or kind in self.spec.kinds_on_demand
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> "ModelEndpoint":

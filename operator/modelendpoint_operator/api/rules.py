@@ -159,6 +159,25 @@ RULES = (
         message="the weights together must not be above 100: the main model gets what they leave",
     ),
     Rule(
+        at="spec.autoscaling",
+        rule="self.minReplicas <= self.maxReplicas",
+        message="must not be below minReplicas",
+        field=".maxReplicas",
+    ),
+    Rule(
+        at="spec.autoscaling",
+        rule="has(self.targetRequestsPerSecond) || has(self.targetCPUUtilizationPercent)",
+        message="must have targetRequestsPerSecond, targetCPUUtilizationPercent or both",
+    ),
+    Rule(
+        at="spec",
+        rule="!has(self.autoscaling) || !has(self.autoscaling.targetCPUUtilizationPercent)"
+        " || (has(self.server.resources.requests) && has(self.server.resources.requests.cpu))"
+        " || (has(self.server.resources.limits) && has(self.server.resources.limits.cpu))",
+        message="is in percent of server.resources.requests.cpu: write down how much CPU a pod requests",
+        field=".autoscaling.targetCPUUtilizationPercent",
+    ),
+    Rule(
         at="spec.rollout",
         rule="!has(self.steps) || self.steps.map(step, step.weight).isSorted()",
         message="a weight must not be below the weight of the step before it",

@@ -9,6 +9,7 @@ from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.routing import Stickiness
+from modelendpoint_operator.api.scaling import Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
 Weight = Annotated[int, Field(ge=0, le=100, strict=True)]
@@ -262,7 +263,10 @@ class ModelEndpointSpec(ApiModel):
     model: Model
     """The model to serve. A change here starts a new revision."""
     replicas: Annotated[int, Field(ge=0, le=1000, strict=True)] = 1
-    """Number of model server pods at full traffic. 0 suspends the endpoint."""
+    """Number of model server pods at full traffic. 0 suspends the endpoint. With autoscaling it is the least number;
+    kubectl scale and autoscalers of your own may set it at any time."""
+    autoscaling: Autoscaling | None = None
+    """How the number of model server pods follows the load. Without it that number is replicas."""
     server: Server = Server()
     """The model server's pods. A change here starts a new revision."""
     rollout: Rollout = Rollout()
@@ -274,3 +278,9 @@ class ModelEndpointSpec(ApiModel):
     """The router in front of the model servers. A change here starts no new revision."""
     revision_history_limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10
     """Number of revisions that are kept for going back to, besides those in use."""
+
+    @property
+    def kinds_on_demand(self) -> frozenset[str]:
+        """Name the kinds of children that not every endpoint has, and this one shall have."""
+        by_cpu = self.autoscaling is not None and self.autoscaling.target_cpu_utilization_percent is not None
+        return frozenset({"HorizontalPodAutoscaler"} if by_cpu else ())

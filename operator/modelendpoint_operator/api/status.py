@@ -219,6 +219,40 @@ class Decision(ComparisonNumbers):
     """The cause, in a sentence."""
 
 
+class CountedStatus(ApiModel):
+    """What a router pod had counted for a revision of the main model."""
+
+    router: str
+    """Name of the router pod."""
+    revision: int
+    """Number of the revision."""
+    answers: int
+    """Requests that were answered since the router pod started."""
+
+
+class ScaleStatus(ApiModel):
+    """Where autoscaling stands."""
+
+    replicas: int
+    """Number of model server pods at full traffic."""
+    since: datetime
+    """When it was chosen."""
+    message: str | None = None
+    """What keeps autoscaling from working; absent while nothing does."""
+    for_requests: int | None = None
+    """Number of pods for the requests; absent without targetRequestsPerSecond."""
+    requests_per_second: float | None = None
+    """Requests per second of the main model, as measured last."""
+    measured_at: datetime | None = None
+    """When they were measured. Not renewed while there are none."""
+    fewer_since: datetime | None = None
+    """Since when fewer pods than forRequests have been enough."""
+    fewer_needed: int | None = None
+    """Most pods that were needed since then."""
+    counted: Annotated[list[CountedStatus], Field(max_length=1000)] = []
+    """The routers' counters at measuredAt; what they count is never reset."""
+
+
 class RoutesStatus(ApiModel):
     """The routes that were written last."""
 
@@ -271,6 +305,8 @@ class ModelEndpointStatus(ApiModel):
     """The variants, in the order of the spec."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
+    scale: ScaleStatus | None = None
+    """Where autoscaling stands."""
     routes: RoutesStatus | None = None
     """The routes that were written last, and since when the router uses them."""
     handled_annotations: dict[str, str] = {}

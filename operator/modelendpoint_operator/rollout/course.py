@@ -28,16 +28,24 @@ class Situation:
     target: int
     """The revision that the spec asks for."""
     now: datetime
+    scaled_to: int | None = None
+    """Pods at full traffic by autoscaling; None without it."""
 
     @property
     def replicas(self) -> int:
         """Pods at full traffic."""
-        return self.endpoint.spec.replicas
+        return self.endpoint.spec.replicas if self.scaled_to is None else self.scaled_to
+
+    @property
+    def least_replicas(self) -> int:
+        """Pods without which the spec is not true. What autoscaling adds to them may be on its way."""
+        wanted = self.endpoint.spec.autoscaling
+        return self.replicas if wanted is None else min(wanted.min_replicas, self.replicas)
 
     @property
     def suspended(self) -> bool:
         """Say that the author wants no pods at all."""
-        return self.replicas == 0
+        return self.endpoint.spec.replicas == 0
 
     def called(self, revision: int) -> str:
         """Name a revision's model as people do."""

@@ -155,6 +155,26 @@ def test_only_the_endpoints_own_objects_are_seen(
     assert list(seen.objects) == [ObjectRef(api_version="v1", kind="ConfigMap", name="churn-r1")]
 
 
+def test_kinds_that_few_endpoints_have_are_looked_at_when_the_spec_asks_for_them_or_is_new(
+    cluster: KubernetesCluster, server: FakeApiServer, endpoint: ModelEndpoint
+) -> None:
+    autoscalers = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+    metadata = {"labels": {names.LABEL_ENDPOINT: "churn"}, "ownerReferences": [OWNER]}
+    server.put(f"{autoscalers}/churn", metadata=metadata)
+    body = server.objects[ENDPOINT_PATH]
+
+    def kinds_seen(*, observed: int, **spec: Any) -> set[str]:
+        status = {"observedGeneration": observed}
+        seen = cluster.observe(ModelEndpoint.from_body({**body, "spec": body["spec"] | spec, "status": status}), ())
+        return {ref.kind for ref in seen.objects}
+
+    by_cpu = {"maxReplicas": 3, "targetCPUUtilizationPercent": 50}
+    assert kinds_seen(observed=2) == {"HorizontalPodAutoscaler"}  # what an earlier spec asked for has to go
+    assert kinds_seen(observed=3) == set()
+    assert kinds_seen(observed=3, autoscaling={"maxReplicas": 3, "targetRequestsPerSecond": 5}) == set()
+    assert kinds_seen(observed=3, autoscaling=by_cpu) == {"HorizontalPodAutoscaler"}
+
+
 def test_checks_are_measured_with_the_address_of_a_ready_pod_of_each_revision(
     cluster: KubernetesCluster, server: FakeApiServer, endpoint: ModelEndpoint, checks: RecordedChecks
 ) -> None:
