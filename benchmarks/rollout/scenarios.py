@@ -28,7 +28,7 @@ from typing import Any
 from modelendpoint.load_rig import LoadResult
 from support.cluster import Cluster, find
 from support.endpoints import RESOURCES, Endpoint
-from support.installation import HOME, install, wait_for_operator
+from support.installation import DRAIN_SECONDS, HOME, install, wait_for_operator
 from support.load_run import LoadRun, under_load
 
 RATE = 100
@@ -143,7 +143,8 @@ def router_deleted(endpoint: Endpoint, run: LoadRun) -> None:
 
 
 def servers_killed(endpoint: Endpoint, run: LoadRun) -> None:
-    """Delete the server pods, one after the other, as an eviction does."""
+    """Delete the server pods, one after the other, as an eviction does. A single one needs the drain that users have:
+    it must serve on until the routers' DNS has heard of the next."""
     kubectl, where = endpoint.cluster.kubectl, ("-n", endpoint.namespace)
     for pod in pods_of(endpoint, "model-server"):
         kubectl("delete", *where, f"pod/{pod}")
@@ -191,6 +192,7 @@ SCENARIOS: Mapping[str, tuple[Act, dict[str, Any]]] = {
     "no room for the promoted revision's pods": (no_room_for_promotion, {"replicas": 3}),
     "router pods deleted in mid-rollout": (router_deleted, {}),
     "server pods deleted (2 replicas)": (servers_killed, {"replicas": 2}),
+    "the only server pod deleted": (servers_killed, {}),
     "operator killed every 20 s": (operator_killed, {}),
     "API server stopped for 60 s": (api_server_stopped, {}),
 }
@@ -313,10 +315,11 @@ def main() -> int:
     parser.add_argument("--cluster", default="bench")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[""], help="scenarios whose name has one of these words")
+    parser.add_argument("--drain-seconds", type=int, default=DRAIN_SECONDS, help="drainSeconds of the chart")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     cluster = find(chosen.cluster)
-    install(cluster)
+    install(cluster, "--set", f"drainSeconds={chosen.drain_seconds}")
     outcomes: list[Outcome] = []
     broken = 0
     for number in range(chosen.runs):
