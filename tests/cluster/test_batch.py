@@ -288,6 +288,21 @@ def test_with_the_operator_down_a_run_works_on_and_deletion_ends(place: Place) -
         time.sleep(0.5)
 
 
+def test_a_namespace_with_a_failed_worker_ends(place: Place) -> None:
+    cluster, other = place.cluster, Place(place.cluster, f"{place.namespace}-b", place.store)
+    cluster.kubectl("create", "namespace", other.namespace)
+    Endpoint(cluster, other.namespace).create_models()
+    secret = cluster.get("secret", SECRET, namespace=place.namespace)
+    copied = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": secret["data"]}
+    cluster.apply(copied, namespace=other.namespace)
+    batch = Batch(other, "failing").apply(**SMALL_SHARDS)
+    pod = batch.until(batch.workers)[0]
+    # Its exit code is 1, so that there will be another, in 10 seconds.
+    other.kubectl("exec", pod, "--", "python3", "-c", "import os; os.kill(1, 15)", check=False)
+    batch.until(lambda: cluster.get("pod", pod, namespace=other.namespace)["status"]["phase"] == "Failed")
+    cluster.kubectl("delete", "namespace", other.namespace, "--timeout=90s", timeout=120)
+
+
 def test_the_example_does_what_its_page_says(place: Place) -> None:
     file = REPOSITORY / "examples/02-model-in-a-configmap/model.onnx"
     scoring = onnx_models.linear_model([0.5, -1.5, 2.0], intercept=1.0)

@@ -22,7 +22,7 @@ from modelendpoint_operator.adapters.notes import EventWriter
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.batch.plan import BatchPlan
 from modelendpoint_operator.batch_reconciler import BatchReconciler
-from modelendpoint_operator.errors import ClusterUnavailable
+from modelendpoint_operator.errors import ClusterUnavailable, NamespaceEnding
 from modelendpoint_operator.handlers.keys import parent_of
 from modelendpoint_operator.settings import Settings
 
@@ -56,6 +56,8 @@ class MemoryApi(ApiServer):
         self.writes = 0
         self.crash_at: int | None = None
         self.down = False
+        self.ends = False
+        """Whether the namespace is being deleted."""
         self.news: set[str] = set()
         """BatchPredictions that a watch has told of."""
         self._count = 0
@@ -72,6 +74,8 @@ class MemoryApi(ApiServer):
 
     def create(self, resource: Resource, namespace: str, manifest: Mapping[str, Any]) -> Body | None:
         self._before_write()
+        if self.ends:
+            raise NamespaceEnding("the namespace is being terminated")
         if (resource.kind, manifest["metadata"]["name"]) in self.objects:
             return None
         return self.put(resource.kind, copy.deepcopy(dict(manifest)))
@@ -96,6 +100,9 @@ class MemoryApi(ApiServer):
         body["status"] = json.loads(json.dumps(manifest["status"]))
         self.tell(body)
         return body
+
+    def is_ending(self, namespace: str) -> bool:
+        return self.ends
 
     # What the cluster and people do.
 

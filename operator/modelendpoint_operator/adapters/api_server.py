@@ -136,6 +136,12 @@ class ApiServer:
         if status not in (404, 409):
             _expect(status, body, f"{resource.kind} {name}")
 
+    def is_ending(self, namespace: str) -> bool:
+        """Ask whether a namespace is being deleted, without the right to read it: by what a trial creation is refused for."""
+        trial = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "trial-"}}
+        status, body = self._request("POST", JOBS.path(namespace), query={"dryRun": "All"}, body=trial)
+        return status == 403 and _says_that_the_namespace_ends(body)
+
     def _request(
         self,
         method: str,

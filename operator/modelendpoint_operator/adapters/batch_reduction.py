@@ -64,6 +64,11 @@ def is_telling(pod: Body) -> bool:
     return status.get("phase") == "Running" and bool(status.get("podIP")) and not is_terminating(pod)
 
 
+def is_held(pod: Body) -> bool:
+    """Say whether a pod that has failed shall go and does not: its Job keeps it until there is another in its place."""
+    return pod.get("status", {}).get("phase") == "Failed" and is_terminating(pod)
+
+
 def parse_word(document: object) -> Word | None:
     """Read what a worker tells; None when it is nothing of ours."""
     if not isinstance(document, Mapping) or not isinstance(document.get("state"), str):

@@ -16,6 +16,7 @@ from modelendpoint_operator.adapters.api_server import (
     Object,
 )
 from modelendpoint_operator.adapters.batch_reduction import (
+    is_held,
     is_telling,
     parse_word,
     reduce_endpoint,
@@ -76,6 +77,7 @@ class KubernetesBatches:
             jobs=tuple(job for job in map(reduce_job, jobs) if job),
             workers=tuple(worker for worker in workers if worker),
             endpoint=self._endpoint(batch),
+            namespace_ends=any(map(is_held, pods)) and self._api.is_ending(batch.namespace),
         )
 
     def apply(self, batch: BatchPrediction, plan: BatchPlan, *, now: datetime) -> None:

@@ -116,6 +116,8 @@ class BatchObservation:
     """None when there is no such ModelEndpoint, or it is not needed any more."""
     runs: tuple[RunSeen, ...] = field(default=())
     """Runs of the schedule, the earliest first."""
+    namespace_ends: bool = False
+    """Whether the namespace is being deleted; only looked for when a failed pod does not go."""
 
     def job(self, stage: Stage, attempt: int) -> JobSeen | None:
         """Find the Job of a stage."""

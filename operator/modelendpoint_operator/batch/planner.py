@@ -119,10 +119,18 @@ def _missing_job(batch: BatchPrediction, seen: BatchObservation, course: Course,
 
 
 def _leftover_jobs(batch: BatchPrediction, seen: BatchObservation, course: Course) -> list[Delete]:
-    """Choose the Jobs of earlier attempts, and one whose word is lost: it runs again."""
+    """Choose the Jobs of earlier attempts, and one whose word is lost: it runs again.
+
+    All of them when the namespace is being deleted: Kubernetes (1.34) deletes the pods first and the Jobs when no pod is
+    left, and a Job with a limit for each index lets a failed pod go only when another is in its place, which none can be.
+    """
     attempt = course.status.attempt
     lost = seen.job(STAGES[course.status.phase], attempt) if course.lost and course.status.phase else None
-    return [Delete(ref=_job_ref(job), uid=job.uid) for job in seen.jobs if job.attempt < attempt or job == lost]
+    return [
+        Delete(ref=_job_ref(job), uid=job.uid)
+        for job in seen.jobs
+        if job.attempt < attempt or job == lost or seen.namespace_ends
+    ]
 
 
 def _patches(seen: BatchObservation, batch: BatchPrediction, course: Course) -> list[Patch]:

@@ -124,3 +124,21 @@ def test_every_time_of_a_schedule_is_started_once_or_counted_as_missed(seed: int
     assert world.now - datetime.fromisoformat(last) <= timedelta(seconds=121)
     for name in started:
         assert world.status(name)["phase"] in ("Complete", "Planning", "Working", "Pending")
+
+
+def test_a_failed_pod_that_its_job_keeps_does_not_hold_up_the_end_of_the_namespace() -> None:
+    world = BatchWorld()
+    world.apply()
+    world.until("Working")
+    world.turn(2)
+    pod = world.running()[0]
+    world.kill(pod)
+    body = world.api.objects["Pod", pod]
+    body["metadata"]["deletionTimestamp"] = world.now.isoformat()
+    world.api.tell(body)
+    world.reconcile("weekly")
+    assert "weekly-work" in world.kept("Job"), "a namespace that lives on keeps its Jobs"
+    world.api.ends = True
+    world.reconciler.reconcile("shop", "weekly")
+    assert world.kept("Job") == []
+    assert world.reconciler.reconcile("shop", "weekly") is None, "nothing is created there any more"
