@@ -135,6 +135,17 @@ BOOTSTRAP_FILE = "bootstrap.json"
 LISTENERS_FILE = "lds.json"
 CLUSTERS_FILE = "cds.json"
 ROUTES_FILE = "rds.json"
+SECRETS_FILE = "sds.json"
+
+# Where a router finds what it was given of Secrets. The files' names are their keys.
+KEYS_DIR = "/etc/modelendpoint/keys"
+KEYS_KEY = "keys"
+JWKS_DIR = "/etc/modelendpoint/jwks"
+JWKS_KEY = "jwks.json"
+TLS_DIR = "/etc/modelendpoint/tls"
+
+HEADER_ROUTER_TROUBLE = "x-modelendpoint-trouble"
+"""On what a router tells of itself: which of those files it can't use."""
 ROUTE_CONFIG_NAME = "endpoint"
 ROUTE_METADATA = GROUP
 """Where the routes say which shares they were made from."""

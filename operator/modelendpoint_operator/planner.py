@@ -29,6 +29,7 @@ from modelendpoint_operator.manifests.difference import differs, with_applied_ha
 from modelendpoint_operator.manifests.envoy import build_documents, config_version, route_version
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
+from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.manifests.xds import Document
 from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
@@ -274,7 +275,8 @@ def _pokes(outline: Outline) -> list[Poke]:
     """Poke the router pods that do not use the written configuration yet, again and again until they do."""
     documents = outline.documents
     wanted = [
-        documents[file]["version_info"] for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
+        documents[file]["version_info"]
+        for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, listeners_file(outline.endpoint.spec.routing))
     ]
     turn = int(outline.situation.now.timestamp() / POKE_AGAIN.total_seconds())
     value = f"{config_version(documents)}-{turn}"

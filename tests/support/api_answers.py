@@ -100,6 +100,9 @@ ACCEPTED = [
     ("churn", steps({"weight": 0, "pause": True}, {"weight": 5}, strategy="Canary", keepSeconds=10)),
     ("churn", steps({"weight": 5}, candidateReplicas=2, onFailure="Pause")),
     ("churn", gates()),
+    ("churn", routing(auth={"none": {}})),
+    ("churn", routing(auth={"apiKeys": {"secretRef": {"name": "churn-keys"}, "header": "Authorization"}})),
+    ("churn", routing(auth={"jwt": {"issuer": "i", "audiences": ["a"], "jwksConfigMapRef": {"name": "login"}}})),
     ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
     ("churn", routing(stickyBy={"cookie": "customer_id"})),
     ("churn", gates(errorRate={}, latency={}, insufficientData={"action": "Rollback"}, confidencePercent=99.9)),
@@ -268,6 +271,17 @@ BREAKING_A_RULE = [
         "churn",
         gates(http=[{"name": "a", "path": "/", "url": "http://judge/"}]),
         "spec.rollout.gates.http[0]: Forbidden: must have either path, to ask the candidate, or url",
+    ),
+    ("churn", routing(auth={}), "spec.routing.auth: Forbidden: must have exactly one of none, apiKeys and jwt"),
+    (
+        "churn",
+        routing(auth={"none": {}, "apiKeys": {"secretRef": {"name": "k"}}}),
+        "spec.routing.auth: Forbidden: must have exactly one of none, apiKeys and jwt",
+    ),
+    (
+        "churn",
+        routing(auth={"jwt": {"issuer": "i", "audiences": ["a"]}}),
+        "spec.routing.auth.jwt: Forbidden: must have either jwksConfigMapRef or jwksSecretRef",
     ),
     ("churn", routing(stickyBy={}), "spec.routing.stickyBy: Forbidden: must have either header or cookie"),
     (

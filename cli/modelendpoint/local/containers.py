@@ -118,7 +118,9 @@ class Containers:
                 return
             path = place.path(names.ROUTER_CONFIG_DIR)
             files = {entry.name: entry.read_bytes() for entry in path.iterdir() if not entry.name.startswith("..")}
-            self._mounts[path].write({**files, names.LISTENERS_FILE: json.dumps(discovery([])).encode()})
+            nothing = json.dumps(discovery([])).encode()
+            listeners = {name: nothing for name in files if name.startswith(names.LISTENERS_FILE.removesuffix(".json"))}
+            self._mounts[path].write({**files, **listeners})
 
     def forget(self, pod: Pod) -> None:
         """Forget a pod that is gone."""
@@ -174,20 +176,24 @@ class Containers:
         for mounted in pod.body["spec"]["containers"][0]["volumeMounts"]:
             path = place.path(mounted["mountPath"])
             path.mkdir(parents=True, exist_ok=True)
-            files = self._files(volumes[mounted["name"]], namespace=pod.body["metadata"]["namespace"])
+            stand_in = {} if is_router(pod.body) else self._credentials()
+            namespace = pod.body["metadata"]["namespace"]
+            files = self._files(volumes[mounted["name"]], namespace=namespace, stand_in=stand_in)
             if files is None:
                 continue
-            if is_router(pod.body):
+            if mounted["mountPath"] == names.ROUTER_CONFIG_DIR:
                 files = {name: _relocated(content, place) for name, content in files.items()}
             self._mounts.setdefault(path, Mount(path)).write(files)
 
-    def _files(self, volume: Mapping[str, Any], *, namespace: str) -> dict[str, bytes] | None:
-        """Read the files of a volume; None for one that is just a folder."""
+    def _files(
+        self, volume: Mapping[str, Any], *, namespace: str, stand_in: Mapping[str, bytes]
+    ) -> dict[str, bytes] | None:
+        """Read the files of a volume, or what stands in for a Secret; None for one that is just a folder."""
         if "configMap" in volume:
             return files_of(self._store.get("ConfigMap", namespace, volume["configMap"]["name"]))
         if "secret" in volume:
             secret = self._store.get("Secret", namespace, volume["secret"]["secretName"])
-            return files_of(secret) if secret else self._credentials()
+            return files_of(secret) if secret else dict(stand_in)
         return None
 
     def _credentials(self) -> dict[str, bytes]:

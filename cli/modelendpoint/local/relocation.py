@@ -18,6 +18,9 @@ LOOPBACK = "127.0.0.1"
 MOUNTS = "mounts"
 """Folder of a pod that stands for the root of its container's file system."""
 
+ROUTER_DIRS = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR, names.TLS_DIR)
+"""Folders of a router's container."""
+
 COPIES = "pvc://local-copies/"
 """Start of the URI of a model file that was copied into the state folder. The API accepts no ``file://``."""
 FILES = "pvc://local-files/"
@@ -114,9 +117,8 @@ def _with_listed_hosts(cluster: Mapping[str, Any], place: Place) -> Document:
 
 
 def _relocate_path(text: str, place: Place) -> str:
-    if text.startswith(names.ROUTER_CONFIG_DIR):
-        return str(place.path(names.ROUTER_CONFIG_DIR)) + text.removeprefix(names.ROUTER_CONFIG_DIR)
-    return text
+    folder = next((folder for folder in ROUTER_DIRS if text.startswith(f"{folder}/") or text == folder), None)
+    return text if folder is None else str(place.path(folder)) + text.removeprefix(folder)
 
 
 def shares_ports() -> bool:

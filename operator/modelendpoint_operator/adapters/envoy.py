@@ -7,7 +7,7 @@ import http.client
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -83,6 +83,8 @@ class RouterStats:
     cluster_version: str | None = None
     rejected_updates: int = 0
     """Documents that Envoy refused since its start; it goes on with the last good one."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with the files that it has of users' objects, by the name of the mount."""
     clusters: Mapping[int, ClusterStats] = field(default_factory=dict)
     """By revision."""
 
@@ -134,7 +136,8 @@ class RouterStatusReader:
             body = response.read(MAX_BYTES + 1)
             if response.status != http.HTTPStatus.OK or len(body) > MAX_BYTES:
                 return None
-            return parse_stats(json.loads(body))
+            troubles = parse_troubles(response.getheader(names.HEADER_ROUTER_TROUBLE, ""))
+            return replace(parse_stats(json.loads(body)), troubles=troubles)
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
@@ -152,6 +155,12 @@ def parse_stats(document: object) -> RouterStats:
         rejected_updates=sum(_rejected(stats, source) for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
         clusters=_clusters(stats, [histogram for stat in told for histogram in stat.histograms.details]),
     )
+
+
+def parse_troubles(text: str) -> dict[str, str]:
+    """Read what a router tells of its mounts: ``keys=missing,jwks=invalid``."""
+    pairs = (item.partition("=") for item in text.split(",") if item)
+    return {name: trouble for name, _, trouble in sorted(pairs)}
 
 
 def _version(stats: Mapping[str, int | str], source: str) -> str | None:

@@ -12,11 +12,10 @@ from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.batch_status import BatchPredictionStatus
+from modelendpoint_operator.api.references import ObjectName, SecretReference
 from modelendpoint_operator.api.spec import (
-    ObjectName,
     ResourceAmounts,
     Resources,
-    SecretReference,
     Sha256,
     Tolerance,
     Uri,

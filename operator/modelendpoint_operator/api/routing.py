@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
+from modelendpoint_operator.api.references import ConfigMapReference, SecretReference
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$", min_length=1, max_length=64)]
 """Without underscores: the router refuses requests with headers that have one."""
@@ -24,3 +25,46 @@ class Stickiness(ApiModel):
     customers along and sends none back. Requests without the header are shared out by chance."""
     cookie: CookieName | None = None
     """The same with the value of a cookie, which your application sets; the router sets none."""
+
+
+class NoAuth(ApiModel):
+    """Nobody is asked who he is. It has no fields."""
+
+
+class ApiKeys(ApiModel):
+    """Callers show a key, of which the router knows the sha256."""
+
+    secret_ref: SecretReference
+    """Secret whose key "keys" has a line for each API key: the sha256 of the key in hex, the name of the client and,
+    if it ends, when (2027-01-31T00:00:00Z). Routers take up a change while they run. Without the Secret every
+    request is refused. Whoever names it here must be allowed to get it."""
+    header: HeaderName = "x-api-key"
+    """Header with the key. With authorization the key follows the word Bearer."""
+
+
+class Jwt(ApiModel):
+    """Callers show a JSON Web Token in the header authorization, after the word Bearer. It must have an end."""
+
+    issuer: Annotated[str, Field(pattern=r"^[!-~]+$", min_length=1, max_length=253)]
+    """The claim iss that a token must have."""
+    audiences: Annotated[
+        list[Annotated[str, Field(pattern=r"^[!-~]+$", min_length=1, max_length=253)]],
+        Field(min_length=1, max_length=16),
+    ]
+    """A token must be for one of these: its claim aud."""
+    jwks_config_map_ref: ConfigMapReference | None = None
+    """ConfigMap whose key "jwks.json" is the issuer's JSON Web Key Set. Either this or jwksSecretRef. Routers take up
+    a change while they run. Without it every request is refused."""
+    jwks_secret_ref: SecretReference | None = None
+    """Secret with the same key. Whoever names it here must be allowed to get it."""
+
+
+class Auth(ApiModel):
+    """Who may call the endpoint: exactly one of none, apiKeys and jwt."""
+
+    none: NoAuth | None = None
+    """Everybody who reaches the router."""
+    api_keys: ApiKeys | None = None
+    """Whoever has a key."""
+    jwt: Jwt | None = None
+    """Whoever has a token of an issuer."""

@@ -221,6 +221,16 @@ RULES = (
         message="must have either path, to ask the candidate, or url, to ask a service of your own",
     ),
     Rule(
+        at="spec.routing.auth",
+        rule="[has(self.none), has(self.apiKeys), has(self.jwt)].filter(chosen, chosen).size() == 1",
+        message="must have exactly one of none, apiKeys and jwt; none: {} lets everybody call the endpoint",
+    ),
+    Rule(
+        at="spec.routing.auth.jwt",
+        rule="has(self.jwksConfigMapRef) != has(self.jwksSecretRef)",
+        message="must have either jwksConfigMapRef or jwksSecretRef, with the issuer's key set in its key jwks.json",
+    ),
+    Rule(
         at="spec.routing.stickyBy",
         rule="has(self.header) != has(self.cookie)",
         message="must have either header or cookie, whose value keeps a caller with one revision",

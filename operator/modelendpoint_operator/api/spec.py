@@ -8,13 +8,13 @@ from pydantic import BeforeValidator, Field
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
-from modelendpoint_operator.api.routing import Stickiness
+from modelendpoint_operator.api.references import ObjectName, SecretReference
+from modelendpoint_operator.api.routing import Auth, Stickiness
 from modelendpoint_operator.api.scaling import Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
 Weight = Annotated[int, Field(ge=0, le=100, strict=True)]
 Seconds = Annotated[int, Field(ge=0, le=604800, strict=True)]
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
 
 def _quantity_text(value: object) -> object:
@@ -33,13 +33,6 @@ Quantity = Annotated[
     BeforeValidator(_quantity_text),
 ]
 """A Kubernetes quantity as its author wrote it (``500m``, ``1Gi``, ``2``); never rewritten."""
-
-
-class SecretReference(ApiModel):
-    """A Secret in the endpoint's own namespace."""
-
-    name: ObjectName
-    """Name of the Secret."""
 
 
 Uri = Annotated[str, Field(pattern=r"^(s3|gs|az|https|hf|oci|pvc|configmap)://[!-~]+$", min_length=1, max_length=2048)]
@@ -252,6 +245,8 @@ class Routing(ApiModel):
     """Number of router pods."""
     timeout_seconds: Annotated[int, Field(ge=1, le=600, strict=True)] = 60
     """Longest time an answer may take; then the router answers 504."""
+    auth: Auth | None = None
+    """Who may call the endpoint. Without it, as with none: {}, everybody who reaches the router."""
     sticky_by: Stickiness | None = None
     """What keeps a caller with one revision while the traffic is shared. Without it every request is shared out by
     chance."""

@@ -3,9 +3,14 @@
 What may change while Envoy runs must not be here (``manifests.envoy``).
 """
 
+from collections.abc import Sequence
+
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.manifests.access import build_internal_listeners, build_key_set_parts
 from modelendpoint_operator.manifests.http_manager import build_http_manager
+from modelendpoint_operator.manifests.mounts import Mount, listeners_file, router_mounts
+from modelendpoint_operator.manifests.scripts import TROUBLE_TELLER, build_script
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, file_source
 
 MAX_HEAP_BYTES = 640 * 1024 * 1024
@@ -31,6 +36,7 @@ def build_bootstrap(endpoint: ModelEndpoint) -> Document:
     The read-only window to the admin interface stands here and not among the listeners, so that the router can still
     be asked what is wrong when it refuses them.
     """
+    mounts = router_mounts(endpoint.spec.routing)
     return {
         "node": {"id": names.router_name(endpoint.name), "cluster": endpoint.namespace},
         "admin": {
@@ -38,10 +44,10 @@ def build_bootstrap(endpoint: ModelEndpoint) -> Document:
             "allow_paths": [{"exact": "/ready"}, {"prefix": "/stats"}, {"exact": "/healthcheck/fail"}],
         },
         "dynamic_resources": {
-            "lds_config": file_source(names.LISTENERS_FILE),
+            "lds_config": file_source(listeners_file(endpoint.spec.routing)),
             "cds_config": file_source(names.CLUSTERS_FILE),
         },
-        "static_resources": {"listeners": [_status_listener()], "clusters": [_admin_cluster()]},
+        **_static_parts(mounts),
         "overload_manager": _overload_manager(),
         "stats_config": _stats_config(endpoint),
         # Histograms are complete whenever somebody looks, not only every 5 s.
@@ -49,16 +55,32 @@ def build_bootstrap(endpoint: ModelEndpoint) -> Document:
     }
 
 
-def _status_listener() -> Document:
+def _static_parts(mounts: Sequence[Mount]) -> Document:
+    listeners, clusters = [_status_listener(mounts)], [_admin_cluster()]
+    if not any(mount.folder == names.JWKS_DIR for mount in mounts):
+        return {"static_resources": {"listeners": listeners, "clusters": clusters}}
+    parts = build_key_set_parts()
+    return {
+        "bootstrap_extensions": [build_internal_listeners()],
+        "static_resources": {
+            "listeners": [*listeners, *parts["listeners"]],
+            "clusters": [*clusters, *parts["clusters"]],
+        },
+    }
+
+
+def _status_listener(mounts: Sequence[Mount]) -> Document:
     host = {"name": "status", "domains": ["*"], "routes": [_status_route(path) for path in _STATUS_PATHS]}
     routes = {"name": "status", "virtual_hosts": [host]}
+    telling = [build_script(TROUBLE_TELLER, {mount.name: mount.file for mount in mounts})] if mounts else []
+    manager = build_http_manager(stat_prefix="status", routes={"route_config": routes}, filters=telling)
     return {
         "name": "status",
         "address": address("0.0.0.0", names.ROUTER_STATUS_PORT),
         # Whoever looks what is wrong with a router under load must get an answer.
         "ignore_global_conn_limit": True,
         "bypass_overload_manager": True,
-        "filter_chains": [{"filters": [build_http_manager(stat_prefix="status", routes={"route_config": routes})]}],
+        "filter_chains": [{"filters": [manager]}],
     }
 
 

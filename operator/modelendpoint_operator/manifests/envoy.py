@@ -11,8 +11,10 @@ from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.manifests.access import build_access_filters
 from modelendpoint_operator.manifests.bootstrap import build_bootstrap
 from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager, pass_buffer
+from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.manifests.stickiness import build_stickiness
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source, header
 from modelendpoint_operator.observation import Leg
@@ -69,13 +71,17 @@ def build_clusters(
     return discovery([_cluster(endpoint, revision, domain=domain) for revision in sorted(set(revisions))])
 
 
-def build_listeners() -> Document:
-    """Build the listener (LDS) that applications call. It is the same for every endpoint."""
+def build_listeners(endpoint: ModelEndpoint) -> Document:
+    """Build the listener (LDS) that applications call. It is the same for all endpoints with the same ``spec.routing``."""
     routes = {"route_config_name": names.ROUTE_CONFIG_NAME, "config_source": file_source(names.ROUTES_FILE)}
     manager = build_http_manager(
         stat_prefix=names.STAT_PREFIX,
         routes={"rds": routes},
-        filters=[build_buffer_filter(most_bytes=WHOLE_BODY_BYTES)],
+        # Nobody's body is waited for before it is known that he may call.
+        filters=[
+            *build_access_filters(endpoint.spec.routing.auth),
+            build_buffer_filter(most_bytes=WHOLE_BODY_BYTES),
+        ],
     )
     listener = {
         "@type": f"{TYPES}.config.listener.v3.Listener",
@@ -102,7 +108,7 @@ def build_documents(
     """
     return {
         names.BOOTSTRAP_FILE: build_bootstrap(endpoint),
-        names.LISTENERS_FILE: build_listeners(),
+        listeners_file(endpoint.spec.routing): build_listeners(endpoint),
         names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions, domain=domain),
         names.ROUTES_FILE: build_routes(endpoint, legs),
     }

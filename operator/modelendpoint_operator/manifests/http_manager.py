@@ -120,7 +120,10 @@ def _local_replies() -> Document:
                 "The connection to the model server failed before it answered",
             ),
             _local_reply({flags: {"flags": ["NR", "NC"]}}, "NotRouted", "The router has no route for this request"),
+            _local_reply({"metadata_filter": _trouble_told()}, "AccessNotReady", "%LOCAL_REPLY_BODY%", retry_after=5),
             _local_reply({statuses: _equals(503)}, "NoRevisionReady", "%LOCAL_REPLY_BODY%"),
+            _local_reply({statuses: _equals(401)}, "Unauthenticated", "%LOCAL_REPLY_BODY%"),
+            _local_reply({statuses: _equals(403)}, "Forbidden", "%LOCAL_REPLY_BODY%"),
             _local_reply(
                 {statuses: _equals(400)},
                 "BadRequest",
@@ -145,6 +148,12 @@ def _local_reply(selection: Document, code: str, error: str, *, retry_after: int
 
 def _error_body(code: str, error: str) -> Document:
     return {"json_format": {"error": error, "code": code}}
+
+
+def _trouble_told() -> Document:
+    # Set by the script that checks API keys, when it has none to compare with.
+    matcher = {"filter": "modelendpoint", "path": [{"key": "trouble"}], "value": {"present_match": True}}
+    return {"matcher": matcher, "match_if_key_not_found": False}
 
 
 def _equals(status: int) -> Document:

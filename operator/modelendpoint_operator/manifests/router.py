@@ -10,6 +10,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.envoy import render
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
+from modelendpoint_operator.manifests.mounts import router_mounts
 from modelendpoint_operator.manifests.placement import build_disruption_budget, build_spread
 from modelendpoint_operator.manifests.xds import Document, content_hash
 from modelendpoint_operator.settings import Settings
@@ -46,7 +47,7 @@ def build_router(
     endpoint: ModelEndpoint, documents: Mapping[str, Document], *, settings: Settings
 ) -> list[dict[str, Any]]:
     """Build the router's objects around Envoy's documents, in the order in which they must be applied."""
-    container = _container(settings=settings)
+    container = _container(endpoint, settings=settings)
     return [
         _config_map(endpoint, documents),
         _deployment(
@@ -104,7 +105,10 @@ def _deployment(
         },
         "spec": {
             "containers": [container],
-            "volumes": [{"name": "config", "configMap": {"name": names.router_name(endpoint.name)}}],
+            "volumes": [
+                {"name": "config", "configMap": {"name": names.router_name(endpoint.name)}},
+                *(mount.volume() for mount in router_mounts(endpoint.spec.routing)),
+            ],
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": USER,
@@ -131,7 +135,7 @@ def _deployment(
     }
 
 
-def _container(*, settings: Settings) -> dict[str, Any]:
+def _container(endpoint: ModelEndpoint, *, settings: Settings) -> dict[str, Any]:
     return {
         "name": "router",
         "image": settings.router_image,
@@ -167,7 +171,10 @@ def _container(*, settings: Settings) -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "config", "mountPath": names.ROUTER_CONFIG_DIR, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "config", "mountPath": names.ROUTER_CONFIG_DIR, "readOnly": True},
+            *(mount.volume_mount() for mount in router_mounts(endpoint.spec.routing)),
+        ],
     }
 
 
