@@ -99,8 +99,9 @@ INPUT_CREDENTIALS_DIR = "/etc/modelendpoint/input-credentials"
 OUTPUT_CREDENTIALS_DIR = "/etc/modelendpoint/output-credentials"
 COMPARE_CREDENTIALS_DIR = "/etc/modelendpoint/compare-credentials"
 
-# Headers of answers.
+# Headers of answers, and of requests that ask for a certain variant or revision.
 HEADER_VARIANT = "x-model-variant"
+HEADER_REVISION = "x-model-revision"
 
 # Environment of the server container.
 ENV_NAME = "MODELENDPOINT_NAME"

@@ -66,6 +66,8 @@ class PodSeen:
     revision: int
     ready: bool
     terminating: bool
+    arm: str | None = None
+    """The variant that it belongs to; None for the main model."""
     poked: str | None = None
     """The value by which its kubelet was last told to refresh its mounted files."""
     trouble: str | None = None

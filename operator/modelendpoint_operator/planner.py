@@ -26,11 +26,12 @@ from modelendpoint_operator.api.status import (
 from modelendpoint_operator.conditions import View, derive_conditions, stalled_conditions, tell_arm
 from modelendpoint_operator.manifests.autoscaler import build_autoscaler
 from modelendpoint_operator.manifests.difference import differs, with_applied_hash
-from modelendpoint_operator.manifests.envoy import build_documents, config_version, route_version
+from modelendpoint_operator.manifests.envoy import build_documents, config_version
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
 from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.manifests.router import build_router
+from modelendpoint_operator.manifests.routes import route_version
 from modelendpoint_operator.manifests.xds import Document
 from modelendpoint_operator.observation import Leg, ObjectRef, Observation, RevisionRecord
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
@@ -343,11 +344,10 @@ def _status(outline: Outline) -> ModelEndpointStatus:
     selector = selector_labels(endpoint, names.COMPONENT_MODEL_SERVER)
     stable, candidate = _revision_status(outline, course.stable), _revision_status(outline, course.candidate)
     url = _candidate_url(outline)
-    of_arms = {number for number, record in outline.records.items() if record.template.arm is not None}
     return ModelEndpointStatus(
         observed_generation=endpoint.generation,
         url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace),
-        replicas=sum(not pod.terminating for pod in outline.seen.pods if pod.revision not in of_arms),
+        replicas=sum(not pod.terminating for pod in outline.seen.pods if pod.arm is None),
         selector=",".join([*(f"{key}={value}" for key, value in sorted(selector.items())), f"!{names.LABEL_ARM}"]),
         stable=stable,
         candidate=candidate.model_copy(update={"url": url}) if candidate else None,

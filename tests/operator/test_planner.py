@@ -30,6 +30,13 @@ ROLLOUTS: list[dict[str, Any]] = [
     {**FAST_CANARY, "gates": {"errorRate": {}, "insufficientData": {"afterSeconds": 5, "action": "Rollback"}}},
 ]
 VERSIONS = ["1", "2", "3", "same-as-1", BROKEN]
+VARIANTS: list[list[dict[str, Any]]] = [
+    [],
+    [{"name": "b", "model": model_of("2"), "weight": 10}],
+    [{"name": "b", "model": model_of("3"), "weight": 10}, {"name": "c", "model": model_of("2"), "weight": 30}],
+    [{"name": "c", "model": model_of("1"), "weight": 100, "replicas": 2}],
+    [{"name": "b", "model": model_of(BROKEN), "weight": 50}, {"name": "c", "model": model_of("2")}],
+]
 VERBS = ["promote", "abort", "retry", "promote-full", "pause", "resume", "rollback-to"]
 WELL = {
     "Serving", "Paused", "Suspended", "Aborted", "ModelInvalid", "GateFailed", "InsufficientData", "RolledBack",
@@ -64,6 +71,10 @@ def scale(replicas: int) -> Command:
 
 def roll_out(rollout: dict[str, Any]) -> Command:
     return Command(f"roll out by {rollout}", lambda world, _: world.edit(rollout=rollout))
+
+
+def vary(variants: list[dict[str, Any]]) -> Command:
+    return Command(f"vary by {variants}", lambda world, _: world.edit(variants=variants))
 
 
 def autoscale(least: int | None) -> Command:
@@ -138,6 +149,7 @@ COMMANDS = st.one_of(
     st.sampled_from([0, 1, 2, 5]).map(scale),
     st.sampled_from([1, 4, None]).map(autoscale),
     st.sampled_from(ROLLOUTS).map(roll_out),
+    st.sampled_from(VARIANTS).map(vary),
     st.builds(order, st.sampled_from(VERBS), st.sampled_from(["1", "2", "3", "2/x", None])),
     st.builds(send, st.sampled_from([0, 30, 3000]), st.dictionaries(st.integers(1, 4), st.sampled_from([0.05, 1.0]))),
     st.sampled_from([200, 202, 500]).map(answer),
@@ -168,7 +180,7 @@ def look_twice(world: World) -> None:
 
 
 @settings(
-    max_examples=15,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -307,6 +319,27 @@ def pause_and_resume(world: World) -> None:
     world.settle(turns=40)
 
 
+@lru_cache
+def varied() -> World:
+    world = serving().copy()
+    world.edit(variants=VARIANTS[2])
+    world.settle(turns=12)
+    assert world.live_weights()[0] == {1: 60, 2: 10, 3: 30}
+    return world
+
+
+def vary_and_change_and_end(world: World) -> None:
+    world.edit(variants=VARIANTS[2])
+    world.settle(turns=20)
+    world.edit(variants=VARIANTS[1])
+    world.settle(turns=25)
+
+
+def update_beside_variants(world: World) -> None:
+    world.edit(model=model_of("2"), rollout={"strategy": "Replace"}, variants=VARIANTS[3])
+    world.settle(turns=35)
+
+
 STORIES: list[tuple[Callable[[World], None], Callable[[], World]]] = [
     (deploy_first, a_world),
     (update, lambda: serving().copy()),
@@ -319,6 +352,8 @@ STORIES: list[tuple[Callable[[World], None], Callable[[], World]]] = [
     (roll_back_by_hand, lambda: serving().copy()),
     (promote_in_full, lambda: rolling_out().copy()),
     (pause_and_resume, lambda: rolling_out().copy()),
+    (vary_and_change_and_end, lambda: serving().copy()),
+    (update_beside_variants, lambda: varied().copy()),
 ]
 DEAF_STORIES = [
     (deploy_first, a_world),
@@ -326,6 +361,7 @@ DEAF_STORIES = [
     (fail_in_a_step, lambda: serving().copy()),
     (fail_after_the_promotion, lambda: serving().copy()),
     (promote_in_full, lambda: rolling_out().copy()),
+    (update_beside_variants, lambda: varied().copy()),
 ]
 
 
@@ -368,7 +404,7 @@ def test_an_operator_that_misses_any_watch_event_ends_where_one_that_hears_all_d
 def end_of(world: World) -> Any:
     """What is there in the end, without times and names that a delay may change."""
     status = world.status
-    revisions = [status.get(part) for part in ("stable", "candidate")]
+    revisions = [status.get(part) for part in ("stable", "candidate", "variants")]
     kinds = ("Deployment", "ConfigMap", "Service", "ControllerRevision")
     history = [entry["revision"] for entry in status.get("history", [])]
     told = sorted(set(world.told()))

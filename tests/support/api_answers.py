@@ -121,6 +121,8 @@ ACCEPTED += [
     ("churn", variants({"name": "challenger", "weight": 10}, {"weight": 90, "replicas": 3}, {})),
     ("churn", variants({**resources(limits={"cpu": 1}), **model("pvc://models/m.onnx")})),
     ("churn", {"variants": []}),
+    ("churn", variants({"match": {"header": {"name": "X-Tester", "exact": "yes, please"}}}, {"weight": 5})),
+    ("churn", routing(allowPinning=True)),
 ]
 
 BREAKING_A_RULE = [
@@ -296,6 +298,17 @@ WRONG_VALUES = [
     (variants({"name": "B"}), 'spec.variants[0].name: Invalid value: "B"'),
     (variants({"name": "a" * 21}), "spec.variants[0].name: Too long"),
     (variants({"name": "b"}, {"name": "b"}), "spec.variants[1]: Duplicate value"),
+    (variants({"match": {}}), "spec.variants[0].match.header: Required value"),
+    (variants({"match": {"header": {"name": "x-tester"}}}), "spec.variants[0].match.header.exact: Required value"),
+    (
+        variants({"match": {"header": {"name": "x_tester", "exact": "1"}}}),
+        'spec.variants[0].match.header.name: Invalid value: "x_tester"',
+    ),
+    (
+        variants({"match": {"header": {"name": "x-tester", "exact": " 1"}}}),
+        'spec.variants[0].match.header.exact: Invalid value: " 1"',
+    ),
+    (routing(allowPinning="yes"), 'spec.routing.allowPinning: Invalid value: "string"'),
     (variants({"weight": 101}), "spec.variants[0].weight: Invalid value: 101"),
     (variants({"replicas": 0}), "spec.variants[0].replicas: Invalid value: 0"),
     (variants(*({} for _ in range(9))), "spec.variants: Too many: 9"),

@@ -12,8 +12,9 @@ from typing import Any, Self
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import RouterStats, RouterStatusReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.manifests.envoy import build_documents, route_version
+from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.mounts import listeners_file
+from modelendpoint_operator.manifests.routes import route_version
 from modelendpoint_operator.observation import Leg
 from support.routers import Host, ModelServer, Router, wait_until
 

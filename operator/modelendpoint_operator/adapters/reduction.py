@@ -125,6 +125,7 @@ def _pod(body: Body, report: PodReport | None) -> PodSeen:
         revision=int(body["metadata"]["labels"][names.LABEL_REVISION]),
         ready=is_ready(body),
         terminating=is_terminating(body),
+        arm=body["metadata"]["labels"].get(names.LABEL_ARM),
         poked=body["metadata"].get("annotations", {}).get(names.ANNOTATION_MODEL_WANTED),
         trouble=trouble_of(body),
         report=report,

@@ -9,7 +9,7 @@ from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.references import ObjectName, SecretReference
-from modelendpoint_operator.api.routing import Auth, Stickiness
+from modelendpoint_operator.api.routing import Auth, HeaderName, Stickiness
 from modelendpoint_operator.api.scaling import Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
@@ -230,12 +230,30 @@ class Arm(ApiModel):
     """Number of its model server pods."""
 
 
+class HeaderMatch(ApiModel):
+    """A header and its value."""
+
+    name: HeaderName
+    """Name of the header."""
+    exact: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", min_length=1, max_length=256)]
+    """Its whole value."""
+
+
+class Match(ApiModel):
+    """Which requests a variant answers beside its share."""
+
+    header: HeaderMatch
+    """Requests with this header go to the variant, as long as it has pods; of two variants to the first in the list."""
+
+
 class Variant(Arm):
     """A model that answers a share of the requests for as long as it stands here (A/B/n)."""
 
     weight: Weight = 0
     """Percent of all requests that it answers, once its pods are ready. The main model, and its candidate during a
     rollout, share what the variants leave."""
+    match: Match | None = None
+    """Requests that go to this variant and to no other, whatever its weight is; such as those of testers."""
 
 
 class Routing(ApiModel):
@@ -250,6 +268,10 @@ class Routing(ApiModel):
     sticky_by: Stickiness | None = None
     """What keeps a caller with one revision while the traffic is shared. Without it every request is shared out by
     chance."""
+    allow_pinning: Annotated[bool, Field(strict=True)] = False
+    """Let a request choose who answers it, for tests: by the header x-model-variant with the name of a variant, or
+    x-model-revision with the number of a revision that has traffic. Any other value is answered 503. Without it
+    these headers mean nothing."""
 
 
 class ModelEndpointSpec(ApiModel):

@@ -13,18 +13,14 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.access import build_access_filters
 from modelendpoint_operator.manifests.bootstrap import build_bootstrap
-from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager, pass_buffer
+from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager
 from modelendpoint_operator.manifests.mounts import listeners_file
-from modelendpoint_operator.manifests.stickiness import build_stickiness
-from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source, header
+from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES, build_routes
+from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source
 from modelendpoint_operator.observation import Leg
 
 BUFFER_BYTES = 1024 * 1024
 """Bytes of an answer, or of a request that streams, that are held at once."""
-
-WHOLE_BODY_BYTES = 4 * 1024 * 1024
-"""A request's body up to this size is waited for before any of it is sent on, and can be sent a second time; a larger
-one streams through and is sent once. Large enough for a picture as JSON; some hundred and fifty fit into Envoy's heap."""
 
 CHECK_SECONDS = 1
 """How often each router pod asks each pod of a revision whether it is ready. Less than the time in which a server that
@@ -33,35 +29,8 @@ was told to end still answers, so that no request meets one that has ended."""
 CHECK_TIMEOUT_SECONDS = 5
 """Longer than a busy server ever takes to say that it is ready: three that fail in a row take its traffic away."""
 
-FULL = 100
-
 UPSTREAM_IDLE_SECONDS = 20
 """Below the model server's own 30 s, so that never a request meets a connection that the server is just closing."""
-
-
-def build_routes(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
-    """Build the routes (RDS): the shares of the traffic, in the given order.
-
-    With hash based stickiness the order decides who moves when a weight changes: the caller puts the candidate first.
-    Without any leg that has weight the endpoint answers 503 and says why.
-    """
-    route = _weighted_route(endpoint, legs) if any(leg.weight > 0 for leg in legs) else _refusal()
-    configuration = {
-        "@type": f"{TYPES}.config.route.v3.RouteConfiguration",
-        "name": names.ROUTE_CONFIG_NAME,
-        # The weights below tell less: where variants have everything, nothing says how the main model is divided.
-        "metadata": {"filter_metadata": {names.ROUTE_METADATA: {"legs": [_written(leg) for leg in legs]}}},
-        "virtual_hosts": [
-            {
-                "name": names.ROUTE_CONFIG_NAME,
-                "domains": ["*"],
-                # Both alike but for the wait for the body: what is too large for the buffer, or does not say how large
-                # it is, streams.
-                "routes": [{"match": _fits_buffer(), **route}, {"match": {"prefix": "/"}, **route, **pass_buffer()}],
-            }
-        ],
-    }
-    return discovery([configuration])
 
 
 def build_clusters(
@@ -122,84 +91,6 @@ def render(document: Mapping[str, Any]) -> str:
 def config_version(documents: Mapping[str, Mapping[str, Any]]) -> str:
     """Name the content of all files together: what a router pod is poked with."""
     return content_hash(documents)
-
-
-def route_version(routes: Mapping[str, Any]) -> str:
-    """Read the version of a routes document, which Envoy reports back once it uses it."""
-    version: str = routes["version_info"]
-    return version
-
-
-def _fits_buffer() -> Document:
-    size = {"name": "content-length", "range_match": {"start": 0, "end": WHOLE_BODY_BYTES + 1}}
-    return {"prefix": "/", "headers": [size]}
-
-
-def _weighted_route(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
-    timeout = endpoint.spec.routing.timeout_seconds
-    shares = [_share(endpoint, leg, left=FULL - _percent_of_variants(legs)) for leg in legs]
-    stickiness = build_stickiness(endpoint.spec.routing.sticky_by)
-    return {
-        "route": {
-            "weighted_clusters": {
-                "clusters": [share for share in shares if share["weight"] > 0],
-                **({"use_hash_policy": True} if stickiness else {}),
-            },
-            **stickiness,
-            "timeout": f"{timeout}s",
-            # Without it the listener's limit for silent requests would end a prediction that may take longer.
-            "idle_timeout": f"{timeout + 5}s",
-            "retry_policy": _retry_policy(),
-        }
-    }
-
-
-def _share(endpoint: ModelEndpoint, leg: Leg, *, left: int) -> Document:
-    """Build one share, in parts of ten thousand; ``left`` is the percentage that the variants leave to the others."""
-    name = names.revision_name(endpoint.name, leg.revision)
-    if leg.arm is None:
-        return {"name": name, "weight": leg.weight * left}
-    return {
-        "name": name,
-        "weight": leg.weight * FULL,
-        "response_headers_to_add": [header(names.HEADER_VARIANT, leg.arm)],
-    }
-
-
-def _percent_of_variants(legs: Sequence[Leg]) -> int:
-    return sum(leg.weight for leg in legs if leg.arm is not None)
-
-
-def _written(leg: Leg) -> Document:
-    return {name: value for name, value in vars(leg).items() if value is not None}
-
-
-def _retry_policy() -> Document:
-    # A prediction has no side effect, so one whose server died before it answered is safe to send again.
-    # Answers of a server, errors too, are never retried: they are the model's, and gates count them.
-    return {
-        "retry_on": "connect-failure,refused-stream,reset",
-        "num_retries": 2,
-        "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {"@type": f"{TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
-            }
-        ],
-        "host_selection_retry_max_attempts": 5,
-    }
-
-
-def _refusal() -> Document:
-    # The body's form and code come from the listener's local replies, like those of all answers that Envoy makes.
-    return {
-        "direct_response": {
-            "status": 503,
-            "body": {"inline_string": "No revision of this endpoint is ready; see the status of the ModelEndpoint"},
-        },
-        "response_headers_to_add": [header("retry-after", "5")],
-    }
 
 
 def _cluster(endpoint: ModelEndpoint, revision: int, *, domain: str) -> Document:

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.rules import NAME_LENGTH
-from modelendpoint_operator.manifests.envoy import (
-    WHOLE_BODY_BYTES,
-    build_clusters,
-    build_documents,
-    build_routes,
-    config_version,
-    render,
-    route_version,
-)
+from modelendpoint_operator.manifests.envoy import build_clusters, build_documents, config_version, render
+from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES, build_routes, route_version
 from modelendpoint_operator.observation import Leg
 
 HTTP_FILTERS = {

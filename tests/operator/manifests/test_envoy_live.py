@@ -19,8 +19,9 @@ import pytest
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats, RouterStatusReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.manifests.envoy import build_documents, build_routes, route_version
+from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.router import drain_command
+from modelendpoint_operator.manifests.routes import build_routes, route_version
 from modelendpoint_operator.observation import Leg
 from support.dns import dns_of, with_resolver
 from support.routers import (

@@ -1,11 +1,17 @@
 """Variants in the real Envoy: their shares, and what their answers carry."""
 
+import http.client
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.spec import ModelEndpointSpec
+from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES
 from modelendpoint_operator.observation import Leg
 from support.router_rig import RouterRig, an_endpoint
 from support.routers import ModelServer, model_servers
@@ -91,3 +97,73 @@ def test_a_raised_weight_of_a_variant_only_adds_callers(rig: tuple[RouterRig, tu
         assert had <= has
         had = has
     assert len(had) == len(customers)
+
+
+def with_variants(**routing: object) -> ModelEndpoint:
+    endpoint = an_endpoint(**routing)
+    model = {"uri": "s3://models/churn.onnx"}
+    variants = [
+        {"name": "trees", "model": model, "weight": 10, "match": {"header": {"name": "X-Team", "exact": "risk 1"}}},
+        {"name": "large", "model": model, "weight": 15},
+    ]
+    spec = {**endpoint.spec.model_dump(by_alias=True, mode="json"), "variants": variants}
+    return replace(endpoint, spec=ModelEndpointSpec.model_validate(spec))
+
+
+def answering(rig: RouterRig, requests: int = 30, **headers: str) -> Counter[str]:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    with rig.client() as client:
+        return Counter(client.ask(sent)[1].get("x-model-revision", "none") for _ in range(requests))
+
+
+def test_requests_that_a_variant_asks_for_go_to_it_and_others_by_chance(
+    rig: tuple[RouterRig, tuple[ModelServer, ...]],
+) -> None:
+    router, servers = rig
+    router.serve_legs(with_variants(), [STABLE, Leg(revision=9, weight=0, arm="trees")], servers)
+
+    assert answering(router, x_team="risk 1") == {"9": 30}
+    assert answering(router, x_team="risk 12") == {"7": 30}
+    assert answering(router) == {"7": 30}
+
+
+def test_requests_of_a_variant_without_pods_go_to_the_main_model(
+    rig: tuple[RouterRig, tuple[ModelServer, ...]],
+) -> None:
+    router, servers = rig
+    router.serve_legs(with_variants(), [STABLE, LARGE], servers)
+
+    assert set(answering(router, x_team="risk 1")) <= {"7", "10"}
+
+
+def test_a_pinned_request_goes_where_it_says_or_nowhere(rig: tuple[RouterRig, tuple[ModelServer, ...]]) -> None:
+    router, servers = rig
+    router.serve_legs(with_variants(allowPinning=True), [CANDIDATE, STABLE, TREES, LARGE], servers)
+
+    assert answering(router, x_model_variant="large") == {"10": 30}
+    assert answering(router, x_model_variant="large", x_team="risk 1") == {"10": 30}
+    assert answering(router, x_model_revision="8") == {"8": 30}
+    assert answering(router, x_model_revision="9") == {"9": 30}
+    status, headers, body = router.ask({"x-model-variant": "gone"})
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert json.loads(body)["error"].startswith("Nothing by the name in the header x-model-variant can answer")
+    assert router.ask({"x-model-revision": "6"})[0] == 503
+
+
+def test_a_pin_means_nothing_where_it_is_not_allowed(rig: tuple[RouterRig, tuple[ModelServer, ...]]) -> None:
+    router, servers = rig
+    router.serve_legs(with_variants(), [STABLE, Leg(revision=9, weight=0, arm="trees")], servers)
+
+    assert answering(router, x_model_variant="trees") == {"7": 30}
+    assert answering(router, x_model_revision="9") == {"7": 30}
+
+
+def test_large_bodies_are_matched_and_pinned_too(rig: tuple[RouterRig, tuple[ModelServer, ...]]) -> None:
+    router, servers = rig
+    router.serve_legs(with_variants(allowPinning=True), [CANDIDATE, STABLE, TREES, LARGE], servers)
+    body = b"x" * (WHOLE_BODY_BYTES + 1)
+    for header, value in (("x-team", "risk 1"), ("x-model-variant", "trees"), ("x-model-revision", "9")):
+        connection = http.client.HTTPConnection("127.0.0.1", router.router.traffic_port, timeout=10)
+        connection.request("POST", "/predict", body, {header: value})
+        assert connection.getresponse().getheader("x-model-variant") == "trees"
+        connection.close()
