@@ -47,6 +47,9 @@ from modelendpoint_server.settings import NonFinite
 
 _LOG = logging.getLogger(__name__)
 DONE, MAY_HEAL, PERMANENT = 0, 1, 42
+_RESERVED_BYTES = 2 * 2**30
+"""What the process may reserve beyond the container's memory: stacks and the heaps of many threads, hardly touched. A tighter
+cap stops work that fits; this one makes an error, which costs one row, of a model's wish for very much at once."""
 _TERMINATION_LOG = Path("/dev/termination-log")
 
 
@@ -100,8 +103,7 @@ class Pod:
             host=self.settings.server.host,
             port=self.settings.server.management_port,
         )
-        # After the thread that tells of it: its stack is its own already.
-        cap_memory(memory_size() - self.settings.server.memory_reserve_bytes)
+        cap_memory(memory_size() + _RESERVED_BYTES)
         try:
             verb(self)
         except Exception as error:  # noqa: BLE001  the last words are all that people see of a pod that is gone

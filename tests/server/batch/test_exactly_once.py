@@ -207,4 +207,4 @@ def test_too_little_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ended = batch.do("work")
     assert (ended.code, ended.words["reason"]) == (1, "OutOfMemory")
     assert "Raise it, or lower shardBytes" in ended.words["message"]
-    assert caps == [2**30 - 64 * 2**20] * 2
+    assert caps == [3 * 2**30] * 2
