@@ -12,6 +12,7 @@ import obstore
 import pytest
 
 from modelendpoint_server.batch import command, writing
+from support import model_zoo
 from support.batch import Batch, Ended, digests
 from support.onnx_models import linear_model
 
@@ -208,3 +209,22 @@ def test_too_little_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (ended.code, ended.words["reason"]) == (1, "OutOfMemory")
     assert "Raise it, or lower shardBytes" in ended.words["message"]
     assert caps == [3 * 2**30] * 2
+
+
+@pytest.fixture
+def memory_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let batch pods in this process see a small container."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    monkeypatch.setattr(command, "memory_size", lambda: 2**28)
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+@pytest.mark.usefixtures("memory_limit")
+def test_a_row_that_asks_for_all_memory_costs_only_itself(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, model_zoo.memory_bomb(), run={"errorThreshold": {"rows": 1}})
+    batch.put("a.jsonl", b'{"size": 1}\n{"size": 2000000000}\n{"size": 1}\n')
+    batch.run["columns"] = {"features": ["size"]}
+    batch.do("plan")
+    ended = batch.do("work")
+    assert (ended.code, ended.words["rowsOut"], ended.words["rowsRejected"]) == (0, 2, 1), ended.words
