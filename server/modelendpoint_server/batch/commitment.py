@@ -167,8 +167,7 @@ class Ledger:
 
     def clean_up(self) -> None:
         """Remove what killed attempts left beside."""
-        for file in self._target.list(f"{self._folder}/staged"):
-            self._target.delete(file.path)
+        self._target.clear(f"{self._folder}/staged")
 
     def foreign_files(self) -> list[str]:
         """Name files of the output that another run wrote there."""

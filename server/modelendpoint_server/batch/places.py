@@ -6,6 +6,7 @@ The only module here that knows obstore. Trouble that passes is waited for, boun
 import contextlib
 import dataclasses
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,15 +106,15 @@ class _Bucket:
         self._forbidden = InputForbidden if field == "input" else OutputForbidden
         self._field = field
         self._has_credentials = bool(access.credentials)
-        self._root = _local_root(uri, access)
+        self.root = _local_root(uri, access)
         self.client = self._call(lambda: self._open(uri, access))
 
     def _open(self, uri: ModelUri, access: Access) -> "S3Store | GCSStore | AzureStore | LocalStore":
-        if self._root is None:
+        if self.root is None:
             return open_bucket(uri, access)
         if self._field == "output":
-            self._root.mkdir(parents=True, exist_ok=True)
-        return LocalStore(self._root)
+            self.root.mkdir(parents=True, exist_ok=True)
+        return LocalStore(self.root)
 
     def call(self, work: Callable[[], _T]) -> _T:
         """Do something with the store, patiently; its errors become ours, ``FileNotFoundError`` stays."""
@@ -135,7 +136,7 @@ class _Bucket:
         if _NO_BUCKET.search(str(error)):
             return InvalidBatch(f"The bucket of {self.shown} does not exist. Correct {self._field}.uri.")
         # The client's way to say that it looked for credentials everywhere is an error without words.
-        has_none = not self._has_credentials and self._root is None and detail_of(error) == type(error).__name__
+        has_none = not self._has_credentials and self.root is None and detail_of(error) == type(error).__name__
         if has_none or is_refusal(error) or isinstance(error, PermissionError | ValueError):
             return self._forbidden(
                 f"The store refuses access to {self.shown} ({detail_of(error)}). Check {self._field}.credentialsSecretRef"
@@ -161,7 +162,7 @@ class _Bucket:
 
     def stays_inside(self, path: str) -> bool:
         """Tell whether a file of a volume is no link out of it."""
-        return self._root is None or (self._root / path).resolve().is_relative_to(self._root.resolve())
+        return self.root is None or (self.root / path).resolve().is_relative_to(self.root.resolve())
 
 
 class StoreSource:
@@ -324,6 +325,13 @@ class Target:
         """Remove a file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self._bucket.call(lambda: obstore.delete(self._bucket.client, self._at(path)))
+
+    def clear(self, prefix: str) -> None:
+        """Remove all below a folder; on a volume also what a killed writer left half written, which is in no list."""
+        for file in self.list(prefix):
+            self.delete(file.path)
+        if self._bucket.root is not None:
+            shutil.rmtree(self._bucket.root / self._at(prefix), ignore_errors=True)
 
 
 def glob_pattern(path: str) -> re.Pattern[str]:
