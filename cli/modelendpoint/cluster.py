@@ -1,4 +1,4 @@
-"""Endpoints in a cluster, as the user's kubeconfig reaches it: the API server is all that is spoken to.
+"""Endpoints and batch predictions in a cluster, as the user's kubeconfig reaches it: the API server is all that is spoken to.
 
 Predictions and logs go through it too, so that nothing has to be forwarded or exposed for them.
 """
@@ -15,11 +15,18 @@ import urllib3
 from kubernetes.client import ApiClient
 from kubernetes.config import ConfigException, list_kube_config_contexts, new_client_from_config
 
-from modelendpoint.endpoints import Answer, Seen, choose
+from modelendpoint.endpoints import Answer, Seen, find
 from modelendpoint.errors import CliError
 from modelendpoint.orders import Given
 from modelendpoint_operator import names
-from modelendpoint_operator.adapters.api_server import ENDPOINTS, EVENTS, PODS, ApiServer, Resource
+from modelendpoint_operator.adapters.api_server import (
+    BATCH_PREDICTIONS,
+    ENDPOINTS,
+    EVENTS,
+    PODS,
+    ApiServer,
+    Resource,
+)
 from modelendpoint_operator.errors import ClusterUnavailable, WriteRefused
 
 ANSWER_SECONDS = 70.0
@@ -54,9 +61,13 @@ class ClusterEndpoints:
         """Read all endpoints of the namespace."""
         return [{"object": body, "url": body.get("status", {}).get("url") or ""} for body in self._list(ENDPOINTS)]
 
-    def events(self, endpoint: str) -> list[Mapping[str, Any]]:
-        """Read the Events about an endpoint, the latest last."""
-        found = [event for event in self._list(EVENTS) if _is_about(event, endpoint)]
+    def batches(self) -> list[Seen]:
+        """Read all batch predictions of the namespace."""
+        return [{"object": body} for body in self._list(BATCH_PREDICTIONS)]
+
+    def events(self, kind: str, name: str) -> list[Mapping[str, Any]]:
+        """Read the Events about an object, the latest last."""
+        found = [event for event in self._list(EVENTS) if _is_about(event, kind, name)]
         return [
             {"id": f"{event['metadata']['uid']}/{_times(event)}", "message": event.get("note", "")}
             for event in sorted(found, key=_last_time)
@@ -64,9 +75,10 @@ class ClusterEndpoints:
 
     def annotate(self, seen: Seen, order: Given) -> None:
         """Set the annotation that gives an order."""
-        name = str(seen["object"]["metadata"]["name"])
-        with self._said("patch", f"modelendpoint {name}"):
-            self._server.annotate(ENDPOINTS, self.namespace, name, {order.annotation: order.value})
+        kind, name = str(seen["object"]["kind"]), str(seen["object"]["metadata"]["name"])
+        resource = BATCH_PREDICTIONS if kind == names.BATCH_KIND else ENDPOINTS
+        with self._said("patch", f"{kind.lower()} {name}"):
+            self._server.annotate(resource, self.namespace, name, {order.annotation: order.value})
 
     def post(self, seen: Seen, body: bytes, *, content_type: str) -> Answer:
         """Send rows through the API server's proxy to the endpoint's Service."""
@@ -82,9 +94,10 @@ class ClusterEndpoints:
     def log_lines(
         self, name: str | None, *, revision: int | None, only_router: bool, follow: bool
     ) -> Iterator[tuple[str, str]]:
-        """Yield what the pods of an endpoint have logged; those that come up later too, if it is followed."""
-        endpoint = str(choose(self.endpoints(), name)["object"]["metadata"]["name"])
-        labels = [f"{names.LABEL_ENDPOINT}={endpoint}"]
+        """Yield what the pods of an endpoint or a batch prediction have logged; later ones too, if it is followed."""
+        body = find(self, name)["object"]
+        label = names.LABEL_BATCH if body["kind"] == names.BATCH_KIND else names.LABEL_ENDPOINT
+        labels = [f"{label}={body['metadata']['name']}"]
         labels += [f"{names.LABEL_REVISION}={revision}"] if revision is not None else []
         labels += [f"{names.LABEL_COMPONENT}={names.COMPONENT_ROUTER}"] if only_router else []
         if follow:
@@ -176,9 +189,9 @@ class ClusterEndpoints:
             response.release_conn()
 
 
-def _is_about(event: Mapping[str, Any], endpoint: str) -> bool:
+def _is_about(event: Mapping[str, Any], kind: str, name: str) -> bool:
     regarding = event.get("regarding") or {}
-    return regarding.get("kind") == names.KIND and regarding.get("name") == endpoint
+    return regarding.get("kind") == kind and regarding.get("name") == name
 
 
 def _times(event: Mapping[str, Any]) -> int:

@@ -11,11 +11,12 @@ from modelendpoint_operator.rollout.orders import Verb
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """An order as it is written on an endpoint."""
+    """An order as it is written on an endpoint or a batch prediction."""
 
     annotation: str
     value: str
-    revision: int
+    subject: str
+    """What it is about, for people."""
 
 
 def give(body: Mapping[str, Any], word: str, *, revision: int | None) -> Given:
@@ -28,7 +29,19 @@ def give(body: Mapping[str, Any], word: str, *, revision: int | None) -> Given:
         raise CliError(f"This version does not know {word}; it knows {', '.join(verb.word for verb in Verb)}.")
     meant = _REVISIONS[word](body) if revision is None else revision
     before = (body["metadata"].get("annotations") or {}).get(annotation, "")
-    return Given(annotation=annotation, value=_next_value(before, meant), revision=meant)
+    return Given(annotation=annotation, value=_next_value(before, meant), subject=f"revision {meant}")
+
+
+def give_to_run(body: Mapping[str, Any], word: str) -> Given:
+    """Choose the value for a run of a batch prediction; raise ``CliError`` for what can't be ordered of one."""
+    name, status = body["metadata"]["name"], body.get("status", {})
+    if word != "retry":
+        raise CliError(f"{name} is a batch prediction; of orders it knows only retry.")
+    if status.get("phase") != "Failed":
+        raise CliError(f"{name} has not failed, so there is nothing to try again. `mep get {name}` shows what it does.")
+    before = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_RETRY, "")
+    attempt = int(status.get("attempt", 1))
+    return Given(annotation=names.ANNOTATION_RETRY, value=_next_value(before, attempt), subject=f"attempt {attempt}")
 
 
 def _next_value(before: str, revision: int) -> str:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelendpoint.errors import CliError
+from modelendpoint.lifeline import Lifeline
 from modelendpoint.sockets import family_of, is_free
 
 FIRST_PORT = 8080
@@ -35,6 +36,7 @@ class ModelServer:
         self.host, self.port, self.name = host, port, name
         self.management_port = _free_port(host)
         self._folder = tempfile.TemporaryDirectory(prefix="mep-serve-")
+        self._lifeline = Lifeline(Path(self._folder.name))
         # -P: what lies in the folder that we stand in is not the server's code.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "modelendpoint_server"],
@@ -42,6 +44,9 @@ class ModelServer:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        pid_file = Path(self._folder.name) / "server" / "pid"
+        pid_file.parent.mkdir()
+        pid_file.write_text(f"{self._process.pid}\n")
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +92,7 @@ class ModelServer:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._lifeline.close()
             self._folder.cleanup()
 
     def _report(self) -> dict[str, Any]:

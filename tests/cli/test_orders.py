@@ -25,7 +25,11 @@ def a_body(status: dict[str, Any], **annotations: str) -> dict[str, Any]:
 )
 def test_the_obvious_revision_is_meant(word: str, status: dict[str, Any], revision: int) -> None:
     order = give(a_body(status), word, revision=None)
-    assert (order.annotation, order.value, order.revision) == (f"modelendpoint.dev/{word}", str(revision), revision)
+    assert (order.annotation, order.value, order.subject) == (
+        f"modelendpoint.dev/{word}",
+        str(revision),
+        f"revision {revision}",
+    )
 
 
 def test_a_named_revision_is_meant_whatever_is_obvious() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from modelendpoint.errors import CliError
 from modelendpoint.serving import choose_port, name_of
+from modelendpoint.sockets import is_free
 from support import onnx_models
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,16 @@ def test_every_printed_line_is_answered_and_a_signal_leaves_nothing(
         process.send_signal(number)
         assert process.wait(20) == 0
         assert has_ended(started)
+
+
+def test_a_server_ends_with_the_command_however_that_is_ended(wine: Path, port: int) -> None:
+    with mep("serve", "models/v1.onnx", "--port", str(port), folder=wine) as process:
+        read_until(process, "Ctrl-C")
+        started = descendants(process.pid)
+        process.kill()
+        assert process.wait(20) == -signal.SIGKILL
+        assert has_ended(started)
+    assert is_free("127.0.0.1", port)
 
 
 def test_a_model_that_can_not_be_served_ends_the_command_with_the_servers_reason(tmp_path: Path, port: int) -> None:

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import psutil
 import yaml
 
-from modelendpoint.endpoints import choose
+from modelendpoint.endpoints import choose, named
 from modelendpoint.local.client import LocalEndpoints
 from modelendpoint.local.state import NAME, StateFolder
+from modelendpoint.local.view import ready_of
 from support.onnx_models import TinyModel, linear_model
 from support.routers import wait_until
 
@@ -56,6 +57,28 @@ class Laptop:
             "spec": {"model": {"uri": "file://model.onnx"}, "rollout": {"steps": SHORT_STEPS}, **spec},
         }
         (self.folder / file).write_text(yaml.safe_dump(body))
+
+    def write_batch(self, name: str = "scores", *, file: str = "scores.yaml", **spec: Any) -> None:
+        """Write a batch prediction's YAML; its rows are in ``rows.csv``."""
+        body = {
+            "apiVersion": "modelendpoint.dev/v1alpha1",
+            "kind": "BatchPrediction",
+            "metadata": {"name": name},
+            "spec": {
+                "endpointRef": {"name": "churn"},
+                "input": {"uri": "file://rows.csv"},
+                "output": {"uri": "file://predictions/"},
+                "columns": {"features": ["f0", "f1", "f2"], "passThrough": ["id"]},
+                **spec,
+            },
+        }
+        given = {key: value for key, value in body["spec"].items() if value is not None}
+        (self.folder / file).write_text(yaml.safe_dump({**body, "spec": given}))
+
+    def write_rows(self, count: int) -> None:
+        """Write rows of three features, each with its number."""
+        lines = [f"{number},{number % 7}.5,{number % 5},{number % 3}\n" for number in range(count)]
+        (self.folder / "rows.csv").write_text("id,f0,f1,f2\n" + "".join(lines))
 
     # What a person types.
 
@@ -127,6 +150,20 @@ class Laptop:
         """Read the reason of the condition Ready."""
         conditions = self.status(name).get("conditions") or []
         return next((str(told["reason"]) for told in conditions if told["type"] == "Ready"), "")
+
+    def batch(self, name: str = "scores") -> Mapping[str, Any]:
+        """Read what the instance shows of a batch prediction."""
+        return named(LocalEndpoints(StateFolder(self.folder / NAME)).batches(), name)[0]
+
+    def batch_reason(self, name: str = "scores") -> str:
+        """Read what a batch prediction is doing, in one word; nothing before it is there."""
+        with suppress(Exception):
+            return str(ready_of(self.batch(name)["object"]).get("reason", ""))
+        return ""
+
+    def workers(self, name: str = "scores") -> list[int]:
+        """Name the processes that work on a batch prediction."""
+        return [int(pod["pid"]) for pod in self.batch(name)["pods"] if pod["pid"]]
 
     def serves(self, revision: int, name: str = "churn") -> bool:
         """Tell whether a revision serves, and nothing is under way."""

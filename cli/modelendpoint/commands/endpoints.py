@@ -1,44 +1,50 @@
-"""``mep get``, ``mep predict`` and ``mep logs``: looking at endpoints, and asking them."""
+"""``mep get``, ``mep predict`` and ``mep logs``: looking at endpoints and batch predictions, and asking endpoints."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from modelendpoint.columns import cells, headings
 from modelendpoint.commands.place import Place, place_options
-from modelendpoint.endpoints import choose
+from modelendpoint.endpoints import Seen, choose, named
 from modelendpoint.errors import CliError
 from modelendpoint.local.view import ready_of
 from modelendpoint.output import Format, as_table, bad, dim, good, output_option, print_document
+from modelendpoint_operator import names
+from modelendpoint_operator.api.batch_crd import BATCH_PREDICTION
+from modelendpoint_operator.reconciler import utc_now
 
 _CONTENT_TYPES = {".csv": "text/csv", ".json": "application/json"}
 
 
 @click.command()
-@click.argument("endpoint", required=False)
+@click.argument("name", required=False)
 @output_option
 @place_options
-def get(endpoint: str | None, output: Format, place: Place) -> None:
-    """Show the endpoints that run here, or in a namespace.
+def get(name: str | None, output: Format, place: Place) -> None:
+    """Show the endpoints and batch predictions that run here, or in a namespace.
 
     \b
       mep get
       mep get churn -o yaml
       mep get -n team-a
     """
-    found = place.open().endpoints()
-    shown = found if endpoint is None else [choose(found, endpoint)]
+    there = place.open()
+    found = [*there.endpoints(), *there.batches()]
+    bodies = [one["object"] for one in (found if name is None else named(found, name))]
     if output is not Format.TEXT:
-        bodies = [one["object"] for one in shown]
-        print_document(bodies[0] if endpoint else {"apiVersion": "v1", "kind": "List", "items": bodies}, output)
+        print_document(
+            bodies[0] if name and len(bodies) == 1 else {"apiVersion": "v1", "kind": "List", "items": bodies}, output
+        )
         return
-    headings = ("NAME", "READY", "REVISION", "CANDIDATE", "WEIGHT", "STATUS", "URL")
-    click.echo(as_table(headings, [_row(one) for one in shown]))
-    for one in shown:
-        if message := ready_of(one["object"]).get("message"):
-            click.echo(f"{dim(one['object']['metadata']['name'] + ':')} {message}")
+    batches = [body for body in bodies if body["kind"] == names.BATCH_KIND]
+    endpoints = [one for one in found if one["object"] in bodies and one["object"] not in batches]
+    tables = [_endpoints(endpoints)] if endpoints or not batches else []
+    tables += [_batches(batches)] if batches else []
+    click.echo("\n\n".join(tables))
 
 
 @click.command()
@@ -74,21 +80,37 @@ def predict(endpoint: str | None, rows: Path | None, place: Place) -> None:
 
 
 @click.command()
-@click.argument("endpoint", required=False)
+@click.argument("name", required=False)
 @click.option("--revision", type=click.IntRange(min=1), help="Only the servers of this revision.")
 @click.option("--router", is_flag=True, help="Only the router.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is added.")
 @place_options
-def logs(endpoint: str | None, revision: int | None, router: bool, follow: bool, place: Place) -> None:
-    """Print what servers and router have logged.
+def logs(name: str | None, revision: int | None, router: bool, follow: bool, place: Place) -> None:
+    """Print what servers and router, or the workers of a batch prediction, have logged.
 
     \b
       mep logs churn
       mep logs churn --revision 2 --follow
       mep logs churn -n team-a
     """
-    for pod, line in place.open().log_lines(endpoint, revision=revision, only_router=router, follow=follow):
+    for pod, line in place.open().log_lines(name, revision=revision, only_router=router, follow=follow):
         click.echo(f"{dim(pod)}  {line}")
+
+
+def _endpoints(shown: Sequence[Seen]) -> str:
+    titles = ("NAME", "READY", "REVISION", "CANDIDATE", "WEIGHT", "STATUS", "URL")
+    return "\n".join([as_table(titles, [_row(one) for one in shown]), *_messages([one["object"] for one in shown])])
+
+
+def _batches(bodies: Sequence[Mapping[str, Any]]) -> str:
+    rows = [cells(BATCH_PREDICTION, body, now=utc_now()) for body in bodies]
+    return "\n".join([as_table(headings(BATCH_PREDICTION), rows), *_messages(bodies)])
+
+
+def _messages(bodies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for body in bodies:
+        if message := ready_of(body).get("message"):
+            yield f"{dim(body['metadata']['name'] + ':')} {message}"
 
 
 def _row(one: Mapping[str, Any]) -> list[object]:

@@ -1,4 +1,4 @@
-"""``mep local up`` and ``mep local down``: endpoints on this machine, from the YAML that a cluster takes."""
+"""``mep local up`` and ``mep local down``: endpoints and batch predictions on this machine, from the YAML that a cluster takes."""
 
 import json
 import signal
@@ -27,7 +27,7 @@ DOWN_SECONDS = 30.0
 
 @click.group()
 def local() -> None:
-    """Run endpoints on this machine, from the YAML that a cluster takes.
+    """Run endpoints and batch predictions on this machine, from the YAML that a cluster takes.
 
     \b
       mep local up endpoint.yaml --watch
@@ -60,7 +60,7 @@ def up(
     output: Format,
     state: Path | None,
 ) -> None:
-    """Run endpoints until Ctrl-C: model servers, the router and the rollout engine.
+    """Run endpoints until Ctrl-C: model servers, the router and the rollout engine; and the workers of batch predictions.
 
     \b
       mep local up endpoint.yaml --watch

@@ -3,9 +3,10 @@
 import click
 
 from modelendpoint.commands.place import Place, place_options
-from modelendpoint.endpoints import Seen, choose, wait_for
+from modelendpoint.endpoints import Endpoints, Seen, choose, find, wait_for
 from modelendpoint.errors import TimedOut
-from modelendpoint.orders import Given, give
+from modelendpoint.orders import Given, give, give_to_run
+from modelendpoint_operator import names
 
 ANSWER_SECONDS = 10.0
 
@@ -13,7 +14,7 @@ _HELP = {
     "promote": "Go on to the next step of a rollout.",
     "promote-full": "Give a candidate all traffic now, without the steps that are left.",
     "abort": "End a rollout: all traffic stays with the stable revision.",
-    "retry": "Try a rejected revision again.",
+    "retry": "Try a rejected revision, or a failed batch prediction, again.",
     "pause": "Stay in the step that a rollout is in.",
     "resume": "Go on with a rollout that was paused.",
     "rollback-to": "Go back to a revision that has served before.",
@@ -35,15 +36,20 @@ def _command(word: str, *, name: str | None = None) -> click.Command:
 
 def _give(word: str, name: str | None, revision: int | None, place: Place) -> None:
     there = place.open()
-    seen = choose(there.endpoints(), name)
-    endpoint = str(seen["object"]["metadata"]["name"])
-    known = {event["id"] for event in there.events(endpoint)}
-    order = give(seen["object"], word, revision=revision)
+    seen = _choose(there, word, name)
+    body = seen["object"]
+    kind, name = str(body["kind"]), str(body["metadata"]["name"])
+    known = {event["id"] for event in there.events(kind, name)}
+    order = give_to_run(body, word) if kind == names.BATCH_KIND else give(body, word, revision=revision)
     there.annotate(seen, order)
-    if not wait_for(there, lambda now: _is_answered(now, order), name=endpoint, seconds=ANSWER_SECONDS):
-        raise TimedOut(f"{endpoint} has not answered within {ANSWER_SECONDS:.0f} s. `mep get {endpoint}` shows it.")
-    told = [str(event["message"]) for event in there.events(endpoint) if event["id"] not in known]
-    click.echo("\n".join(told) or f"{endpoint}: {word} of revision {order.revision}")
+    if not wait_for(there, lambda now: _is_answered(now, order), name=name, seconds=ANSWER_SECONDS):
+        raise TimedOut(f"{name} has not answered within {ANSWER_SECONDS:.0f} s. `mep get {name}` shows it.")
+    told = [str(event["message"]) for event in there.events(kind, name) if event["id"] not in known]
+    click.echo("\n".join(told) or f"{name}: {word} of {order.subject}")
+
+
+def _choose(there: Endpoints, word: str, name: str | None) -> Seen:
+    return find(there, name) if word == "retry" else choose(there.endpoints(), name)
 
 
 def _is_answered(endpoint: Seen, order: Given) -> bool:

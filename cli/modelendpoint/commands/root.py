@@ -54,17 +54,19 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Endpoints, on this machine or in a cluster": {
         "local": Entry(
             place="modelendpoint.commands.local:local",
-            summary="Run endpoints on this machine, from the YAML that a cluster takes.",
+            summary="Run endpoints and batch predictions on this machine, from the YAML that a cluster takes.",
         ),
         "get": Entry(
-            place="modelendpoint.commands.endpoints:get", summary="Show the endpoints that run here, or in a namespace."
+            place="modelendpoint.commands.endpoints:get",
+            summary="Show the endpoints and batch predictions that run here, or in a namespace.",
         ),
         "predict": Entry(
             place="modelendpoint.commands.endpoints:predict",
             summary="Send rows to an endpoint, and print what it answers.",
         ),
         "logs": Entry(
-            place="modelendpoint.commands.endpoints:logs", summary="Print what servers and router have logged."
+            place="modelendpoint.commands.endpoints:logs",
+            summary="Print what servers and router, or the workers of a batch prediction, have logged.",
         ),
         "promote": Entry(place="modelendpoint.commands.orders:promote", summary="Go on to the next step of a rollout."),
         "promote-full": Entry(
@@ -75,7 +77,10 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
             place="modelendpoint.commands.orders:abort",
             summary="End a rollout: all traffic stays with the stable revision.",
         ),
-        "retry": Entry(place="modelendpoint.commands.orders:retry", summary="Try a rejected revision again."),
+        "retry": Entry(
+            place="modelendpoint.commands.orders:retry",
+            summary="Try a rejected revision, or a failed batch prediction, again.",
+        ),
         "pause": Entry(place="modelendpoint.commands.orders:pause", summary="Stay in the step that a rollout is in."),
         "resume": Entry(place="modelendpoint.commands.orders:resume", summary="Go on with a rollout that was paused."),
         "rollback-to": Entry(

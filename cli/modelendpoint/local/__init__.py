@@ -28,6 +28,7 @@ itself is here, and what must read differently because there is one machine and 
     snapshot     what an instance shows of itself
     latency      how long answers took, as the router counted it
     view         the terminal view of a snapshot
+    batch_view   the part of it that is about batch predictions
     control      how other ``mep`` commands talk to the running instance
     client       the running instance as those commands see it
     orders       promote, abort and the others as annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelendpoint.endpoints import Answer, Seen, choose
+from modelendpoint.endpoints import Answer, Seen, find
 from modelendpoint.errors import CliError
 from modelendpoint.local.control import ask
 from modelendpoint.local.processes import wait_for_end
@@ -38,9 +38,14 @@ class LocalEndpoints:
         found: list[Seen] = self._snapshot()["endpoints"]
         return found
 
-    def events(self, endpoint: str) -> list[Mapping[str, Any]]:
-        """Read the last Events about an endpoint."""
-        return [event for event in self._snapshot()["events"] if event["name"] == endpoint]
+    def batches(self) -> list[Seen]:
+        """Read all batch predictions of the instance."""
+        found: list[Seen] = self._snapshot()["batches"]
+        return found
+
+    def events(self, kind: str, name: str) -> list[Mapping[str, Any]]:
+        """Read the last Events about an object."""
+        return [event for event in self._snapshot()["events"] if (event["kind"], event["name"]) == (kind, name)]
 
     def annotate(self, seen: Seen, order: Given) -> None:
         """Set the annotation that gives an order."""
@@ -71,10 +76,10 @@ class LocalEndpoints:
     def log_lines(
         self, name: str | None, *, revision: int | None, only_router: bool, follow: bool
     ) -> Iterator[tuple[str, str]]:
-        """Yield whole lines of the log files of an endpoint's pods."""
+        """Yield whole lines of the log files of the pods of an endpoint or a batch prediction."""
         read: dict[str, int] = {}
         while True:
-            for pod in choose(self.endpoints(), name)["pods"]:
+            for pod in find(self, name)["pods"]:
                 if revision in (None, pod["revision"]) and (not only_router or pod["component"] == "router"):
                     yield from ((pod["name"], line) for line in _new_lines(Path(pod["log"]), pod["name"], read))
             if not follow:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelendpoint.errors import CliError
+from modelendpoint.lifeline import Lifeline
 from modelendpoint.linting.lint import lint_change
 from modelendpoint.local.batches import LocalBatches
 from modelendpoint.local.cluster import LocalCluster
@@ -64,6 +65,7 @@ class Instance:
         self._say = say
         if state.take():
             say("Ended what a crash had left running")
+        self._lifeline = Lifeline(state.pods)
         self._said: set[str] = set()
         self._store = ObjectStore(state.objects)
         self._copies = Copies(state.copies)
@@ -136,6 +138,7 @@ class Instance:
             if thread.ident is not None:
                 thread.join()
         self._node.stop()
+        self._lifeline.close()
         self._pool.shutdown()
         self._control.stop()
         self._state.leave(keep=keep or (not self._started and bool(self._store.list_all())))

@@ -88,6 +88,13 @@ class Pod:
         return self.body["status"]["phase"] in ("Succeeded", "Failed")
 
     @property
+    def exit_code(self) -> int | None:
+        """Tell how its container has ended; None as long as it may still run."""
+        if not self.has_ended:
+            return None
+        return int(self.body["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"])
+
+    @property
     def is_gone(self) -> bool:
         """Tell whether it has ended and left nothing behind."""
         return self._ending.is_set() and not self._thread.is_alive()

@@ -73,6 +73,7 @@ def _pod(pod: Pod) -> dict[str, Any]:
         "ready": pod.is_ready and not is_terminating(pod.body),
         "ending": is_terminating(pod.body),
         "restarts": pod.restarts,
+        "exitCode": pod.exit_code,
         "pid": pod.pid,
         "ports": {str(port): here for port, here in pod.launch.ports.items()} if pod.launch else {},
         "log": str(pod.folder / LOG_FILE),

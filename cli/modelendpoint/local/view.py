@@ -9,6 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from modelendpoint.local.batch_view import draw_batches
+
 BAR_WIDTH = 20
 EVENTS_SHOWN = 6
 DECISIONS_SHOWN = 3
@@ -23,8 +25,11 @@ def draw(snapshot: Mapping[str, Any]) -> RenderableType:
         parts += [_head(endpoint), Padding(_revisions(endpoint), (0, 0, 0, 2))]
         parts += [Padding(line, (0, 0, 0, 2)) for line in _verdicts(endpoint["object"])]
         parts.append(Text())
+    parts += draw_batches(snapshot["batches"])
     events = snapshot["events"][-EVENTS_SHOWN:]
-    parts += [_event(event, name_endpoint=len(snapshot["endpoints"]) > 1) for event in events]
+    parts += [
+        _event(event, name_endpoint=len(snapshot["endpoints"]) + len(snapshot["batches"]) > 1) for event in events
+    ]
     return Group(*parts)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 
+import psutil
 import pytest
 import yaml
 
@@ -72,7 +73,7 @@ def kill_and_wait(laptop: Laptop, component: str) -> None:
     laptop.wait(lambda: laptop.answers() and laptop.serves(1))
 
 
-def test_after_a_crash_of_mep_the_next_up_ends_what_was_left_and_goes_on(laptop: Laptop) -> None:
+def test_after_a_crash_of_mep_nothing_runs_and_the_next_up_goes_on(laptop: Laptop) -> None:
     laptop.write_endpoint(rollout={"steps": []})
     laptop.start("--watch")
     laptop.wait(lambda: laptop.serves(1))
@@ -80,11 +81,7 @@ def test_after_a_crash_of_mep_the_next_up_ends_what_was_left_and_goes_on(laptop:
     laptop.wait(lambda: laptop.serves(2))
     left = [pod["pid"] for pod in laptop.endpoint()["pods"] if pod["pid"]]
     laptop.kill()
-    assert laptop.answers(), "the servers serve on without mep"
-    (laptop.folder / "wrong.yaml").write_text("kind: [")
-    refused = laptop.run("local", "up", "wrong.yaml")
-    assert (refused.returncode, "Ended what a crash had left running" in refused.stderr) == (1, True)
-    assert living(left) == []
+    laptop.wait(lambda: living(left) == [])
     assert "No local instance" in laptop.run("get").stderr
 
     laptop.start()
@@ -92,6 +89,21 @@ def test_after_a_crash_of_mep_the_next_up_ends_what_was_left_and_goes_on(laptop:
     assert laptop.predict() == (200, "2", expected(SECOND))
     assert [past["revision"] for past in laptop.status()["history"]] == [2, 1]
     assert laptop.interrupt() == 0
+
+
+def test_what_a_crash_of_mep_and_of_its_guard_has_left_is_ended_by_the_next_up(laptop: Laptop) -> None:
+    laptop.start()
+    laptop.wait(lambda: laptop.serves(1))
+    left = [pod["pid"] for pod in laptop.endpoint()["pods"] if pod["pid"]]
+    assert laptop.process is not None
+    (guard,) = (child for child in psutil.Process(laptop.process.pid).children() if child.pid not in left)
+    guard.kill()
+    laptop.kill()
+    assert laptop.answers(), "nobody was there to end the servers"
+    (laptop.folder / "wrong.yaml").write_text("kind: [")
+    refused = laptop.run("local", "up", "wrong.yaml")
+    assert (refused.returncode, "Ended what a crash had left running" in refused.stderr) == (1, True)
+    assert living(left) == []
 
 
 def test_several_files_and_replicas_run_side_by_side(laptop: Laptop) -> None:

@@ -59,7 +59,7 @@ def test_what_the_gates_say_is_said_once(snapshot: dict[str, Any]) -> None:
 def test_an_endpoint_before_its_first_pass_is_starting(snapshot: dict[str, Any]) -> None:
     (endpoint,) = snapshot["endpoints"]
     endpoint["object"] = {"metadata": {"name": "wine"}}
-    assert drawn({"endpoints": [endpoint], "events": []}).splitlines()[:2] == [
+    assert drawn({"endpoints": [endpoint], "batches": [], "events": []}).splitlines()[:2] == [
         "wine  http://127.0.0.1:8080",
         "Starting",
     ]
