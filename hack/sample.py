@@ -2,7 +2,7 @@
 
 They are the wines of ``demo.models``, and a third version with a mistake that no signature shows: in its training data
 two columns stood in each other's place. ``make sample`` runs this; the files are committed, so that nobody who
-installs the wheel needs scikit-learn. ``endpoint.yaml`` beside them is written by hand.
+installs the wheel needs scikit-learn. The YAML beside them is written by hand.
 """
 
 import json
@@ -25,6 +25,7 @@ def build_files() -> dict[str, bytes]:
         **{f"models/v{model.version}.onnx": model.onnx for model in (first, second, third)},
         "models/golden.json": _lines_of("examples", golden_examples(held_out, first, second)),
         "rows.csv": held_out.as_csv().encode(),
+        "data/wines.csv": _with_numbers(held_out.as_csv()).encode(),
         "rows.json": _lines_of("instances", [_shortest(row) for row in held_out.rows]),
     }
 
@@ -40,6 +41,12 @@ def golden_examples(held_out: HeldOut, first: Version, second: Version) -> list[
         }
         for row in known[:GOLDEN_EXAMPLES]
     ]
+
+
+def _with_numbers(text: str) -> str:
+    """Give each row a number in front, as rows of a table have one."""
+    header, *rows = text.splitlines(keepends=True)
+    return "".join([f"id,{header}", *(f"{number},{row}" for number, row in enumerate(rows, 1))])
 
 
 def _shortest(row: object) -> list[float]:

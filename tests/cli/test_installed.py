@@ -72,7 +72,7 @@ def test_an_update_goes_by_canary_and_a_bad_one_is_rejected_on_one_machine(insta
     assert (result["revisions"], result["wrong"], result["code"]) == (["1", "2", "2"], 0, 0)
     assert result["counted"]["1"] > result["counted"]["2"] > 0
     assert sum(result["counted"].values()) > 500
-    assert result["left"] == ["endpoint.yaml", "models", "rows.csv", "rows.json"]
+    assert result["left"] == ["data", "endpoint.yaml", "models", "rows.csv", "rows.json", "scores.yaml"]
 
 
 def test_models_and_yaml_are_looked_at_without_a_network(installed: Installed) -> None:
@@ -82,6 +82,12 @@ def test_models_and_yaml_are_looked_at_without_a_network(installed: Installed) -
     assert installed.run("mep", "lint", "wine").stdout.endswith("nothing to say; 2 of other kinds left out.\n")
     words = ("diff", "wine/models/v2.onnx", "wine/models/v3.onnx", "--data", "wine/rows.csv")
     assert installed.run("mep", *words).returncode == 1
+
+
+def test_batch_predictions_ask_for_the_extra_that_they_need(installed: Installed) -> None:
+    assert installed.run("mep", "demo", "batch").returncode == 0
+    done = installed.run("mep", "local", "up", "batch/scores.yaml")
+    assert (done.returncode, "pip install 'modelendpoint[batch]'" in done.stderr) == (1, True)
 
 
 def test_an_error_is_a_sentence_without_a_traceback(installed: Installed) -> None:

@@ -11,6 +11,7 @@ import yaml
 from demo import models
 from modelendpoint import sample
 from modelendpoint.errors import CliError
+from modelendpoint_operator.api.batch import BatchPredictionSpec
 from modelendpoint_operator.api.spec import ModelEndpointSpec
 from sample import FILES, build_files
 
@@ -79,6 +80,14 @@ def test_the_endpoint_names_files_that_are_there(folder: Path) -> None:
     assert model.golden_examples is not None
     for uri in (model.uri, model.golden_examples.uri):
         assert (folder / uri.removeprefix("pvc://")).is_file()
+
+
+def test_the_batch_prediction_names_the_endpoint_and_rows_that_are_there(folder: Path) -> None:
+    spec = BatchPredictionSpec.model_validate(yaml.safe_load((folder / "scores.yaml").read_text())["spec"])
+    assert spec.endpoint_ref is not None
+    assert spec.endpoint_ref.name == yaml.safe_load((folder / "endpoint.yaml").read_text())["metadata"]["name"]
+    rows = (folder / spec.input.uri.removeprefix("pvc://")).read_text().splitlines()
+    assert [row.partition(",")[2] for row in rows] == (folder / "rows.csv").read_text().splitlines()
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:

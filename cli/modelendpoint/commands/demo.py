@@ -14,6 +14,7 @@ NEXT = (
     ("mep diff models/v2.onnx models/v3.onnx --data rows.csv", "what is wrong with version 3"),
     ("mep lint endpoint.yaml", "what the API server would say"),
     ("mep local up endpoint.yaml --watch", "the endpoint; write v2.onnx into its YAML, then v3.onnx"),
+    ("mep local up endpoint.yaml scores.yaml", "and a file of predictions for all rows, in data/predictions"),
 )
 """What to try, in this order."""
 

@@ -17,6 +17,8 @@ from modelendpoint.local.relocation import FILES
 NEEDED = "pyarrow"
 """The package that only workers need, and that only the extra ``batch`` brings along."""
 
+CLAIMS = "pvc://<claim>/...: the folder <claim> beside the YAML file"
+
 _ON_THIS_MACHINE = ("file", "pvc")
 _URIS = (("model",), ("compareWith", "model"), ("input",), ("output",))
 """Parts of the spec with a URI."""
@@ -59,7 +61,7 @@ class BatchFile:
         found = [sentence for field, sentence in _MEANINGLESS.items() if field in self._spec]
         uris = list(self._uris())
         if any(uri.startswith("pvc://") for uri in uris):
-            found.append("pvc://<claim>/...: the folder <claim> beside the YAML file")
+            found.append(CLAIMS)
         if any(uri.startswith("file://") for uri in uris):
             found.append("file://...: a cluster can't reach it; use a store before you apply this file there")
         return found

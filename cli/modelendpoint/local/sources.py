@@ -11,7 +11,7 @@ from typing import Any
 from modelendpoint.errors import CliError
 from modelendpoint.linting.documents import Document, Finding, read_documents
 from modelendpoint.linting.lint import lint_document
-from modelendpoint.local.batch_files import BatchFile, refuse_without_libraries
+from modelendpoint.local.batch_files import CLAIMS, BatchFile, refuse_without_libraries
 from modelendpoint.local.copies import Copies
 from modelendpoint.local.objects import key_of
 from modelendpoint_operator import names
@@ -152,7 +152,7 @@ class _EndpointFile:
             )
         uris = [str(part.get("uri")) for part in self._parts()]
         if any(uri.startswith("pvc://") for uri in uris):
-            found.append("pvc://<claim>/...: read from the folder <claim> beside the YAML file")
+            found.append(CLAIMS)
         if any(uri.startswith("file://") for uri in uris):
             found.append("file://...: a cluster can't read it; upload the model before you apply this file there")
         return found

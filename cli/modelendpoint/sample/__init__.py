@@ -1,7 +1,8 @@
 """The folder that ``mep demo`` writes: its files ship in the wheel, as ``hack/sample.py`` has made them.
 
 The endpoint reads its models from ``pvc://models/…``. On a cluster that is a PersistentVolumeClaim; ``mep local up``
-takes the folder of that name beside the YAML, so that the same file works in both places.
+takes the folder of that name beside the YAML, so that the same file works in both places. So it is with the rows and the
+predictions of the batch prediction, in ``pvc://data/…``.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ DESCRIPTIONS = {
     "models/golden.json": "wines whose grower every version must know",
     "rows.csv": "the other half of the wines, one a line",
     "rows.json": "the same rows as the body of a request",
+    "data/wines.csv": "the same wines with a number each, to predict for all of them in one go",
     "endpoint.yaml": "the endpoint: version 1, and how it is updated",
+    "scores.yaml": "a batch prediction: the endpoint's model, for data/wines.csv",
 }
 """All files, and what is to be said of each."""
 
