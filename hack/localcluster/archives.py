@@ -16,10 +16,16 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def build_scratch_archive(
-    reference: str, files: Mapping[str, bytes], entrypoint: Sequence[str], *, machine: str, user: str = ""
+    reference: str,
+    files: Mapping[str, bytes],
+    entrypoint: Sequence[str],
+    *,
+    machine: str,
+    user: str = "",
+    level: int = 9,
 ) -> bytes:
     """Build the archive of an image that holds nothing but these programs. The same input gives the same bytes."""
-    layer = gzip.compress(plain := _tar(files, mode=0o755), mtime=0)
+    layer = gzip.compress(plain := _tar(files, mode=0o755), compresslevel=level, mtime=0)
     config = _json(
         {
             "architecture": ARCHITECTURES[machine],

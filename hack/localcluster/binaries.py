@@ -66,7 +66,15 @@ KUBECTL = Source(
     version_variables=KUBERNETES.version_variables,
 )
 ETCD = Source(name="etcd", module="go.etcd.io/etcd/server/v3", packages={"etcd": "go.etcd.io/etcd/server/v3"})
+KUBEADM = Source(
+    name="kubeadm",
+    module="k8s.io/kubernetes",
+    packages={"kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},
+    version_variables=KUBERNETES.version_variables,
+)
 COREDNS = Source(name="coredns", module="github.com/coredns/coredns", packages={"coredns": "."})
+COREDNS_KUBEADM = Source(name="coredns-kubeadm", module="github.com/coredns/coredns", packages={"coredns-kubeadm": "."})
+KIND = Source(name="kind", module="sigs.k8s.io/kind", packages={"kind": "sigs.k8s.io/kind"})
 PAUSE = Source(name="pause", module="", packages={"pause": "."})
 HELM = Source(name="helm", module="helm.sh/helm/v3", packages={"helm": "helm.sh/helm/v3/cmd/helm"})
 VERSITYGW = Source(
@@ -76,6 +84,8 @@ VERSITYGW = Source(
 )
 NODE = (KUBERNETES, ETCD, COREDNS, PAUSE)
 """What a node of our own runs."""
+KIND_NODE = (KUBERNETES, KUBEADM, ETCD, COREDNS_KUBEADM, PAUSE)
+"""What a node image for kind is packed from."""
 PEOPLE = (KUBECTL, HELM)
 """What people and tests use on any cluster."""
 

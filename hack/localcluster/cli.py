@@ -15,7 +15,11 @@ DESCRIPTION = """A Kubernetes cluster on this machine, for the demo, the tests a
 Kind `node` (the default without Docker and kind) needs root and no registry: etcd, the control plane, kubelet,
 kube-proxy, CoreDNS and containerd run in namespaces of their own, and nothing of this machine is changed.
 The first start builds them from Go modules, which takes about ten minutes on 2 cores; then it is ten seconds.
-`CLUSTER` in the environment chooses the kind like --kind. Everything is kept in ~/.cache/modelendpoint.
+`CLUSTER` in the environment chooses the kind like --kind.
+
+Kind `kind` needs Docker; kind itself is built if it is missing. KIND_IMAGE names a node image, such as one of another
+Kubernetes. KIND_DOCKER=own needs neither Docker nor a registry, but root on Debian: a Docker for this cluster alone, and
+a node image that is packed from packages. Everything is kept in ~/.cache/modelendpoint.
 """
 
 
@@ -46,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
             added.add_argument("images", nargs="+", metavar="IMAGE", help="an archive, or server, operator, router …")
         if name == "images":
             added.add_argument("--build-only", action="store_true", help="do not load them")
+        if name in ("stop-node", "start-node"):
+            added.add_argument("node", help="the node's name, as in `kubectl get nodes`")
         if name == "exec":
             added.add_argument("command", nargs=argparse.REMAINDER)
     return parser
@@ -109,6 +115,18 @@ def execute(options: argparse.Namespace, cache: Cache) -> int:
     return _open(options, cache).execute(command)
 
 
+def stop_node(options: argparse.Namespace, cache: Cache) -> int:
+    """End a node of a kind cluster at once, as when it loses power."""
+    _open(options, cache).stop_node(options.node)
+    return 0
+
+
+def start_node(options: argparse.Namespace, cache: Cache) -> int:
+    """Start a node again that was stopped."""
+    _open(options, cache).start_node(options.node)
+    return 0
+
+
 VERBS: dict[str, Callable[[argparse.Namespace, Cache], int]] = {
     "up": up,
     "down": down,
@@ -118,6 +136,8 @@ VERBS: dict[str, Callable[[argparse.Namespace, Cache], int]] = {
     "kubeconfig": kubeconfig,
     "tools": tools,
     "exec": execute,
+    "stop-node": stop_node,
+    "start-node": start_node,
 }
 
 

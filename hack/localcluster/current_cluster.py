@@ -56,6 +56,14 @@ class CurrentCluster:
         """Refuse: its nodes are not ours."""
         raise ClusterError(f"only for clusters of kind `node`; could not run {' '.join(command)}")
 
+    def stop_node(self, node: str) -> None:
+        """Refuse."""
+        raise ClusterError(f"can't stop `{node}`: only for clusters of kind `kind`; its nodes are not ours")
+
+    def start_node(self, node: str) -> None:
+        """Refuse."""
+        raise ClusterError(f"can't start `{node}`: only for clusters of kind `kind`")
+
     def _kubectl(self) -> str:
         """Take the user's kubectl if there is one: his kubeconfig may need what only it finds."""
         if found := shutil.which("kubectl"):

@@ -25,6 +25,9 @@ BUILD = {
 }
 """What building images needs where there is no Docker."""
 
+BASE = {"/usr/sbin/debootstrap": "debootstrap"}
+"""What making a root file system needs."""
+
 CERTIFICATES = {"/etc/ssl/certs/ca-certificates.crt": "ca-certificates"}
 
 

@@ -33,6 +33,11 @@ class Cache:
         return self.root / "images"
 
     @property
+    def docker(self) -> Path:
+        """The programs of a Docker that is not installed on this machine."""
+        return self.root / "docker"
+
+    @property
     def clusters(self) -> Path:
         """One folder for each cluster."""
         return self.root / "clusters"
@@ -67,6 +72,11 @@ class ClusterFolder:
     def process(self) -> Path:
         """Which process is number 1 of the namespaces."""
         return self.root / "process.json"
+
+    @property
+    def docker_socket(self) -> Path:
+        """Where the Docker of a kind cluster listens that has one of its own."""
+        return self.root / "docker.sock"
 
     @property
     def parts(self) -> Path:

@@ -1,12 +1,30 @@
-"""The ``kind`` kind: a cluster made by kind on Docker, with a kubeconfig of its own."""
+"""The ``kind`` kind: a cluster of two nodes, made by kind on Docker, with a kubeconfig of its own.
 
-from collections.abc import Sequence
+On the user's Docker with the node image of kind's release; or on a Docker of its own, where no image can be pulled, with
+one that is packed from packages (``localcluster.node_image``).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from localcluster import binaries
 from localcluster.archives import is_listed, read_image
-from localcluster.commands import ClusterError, locked, run, run_long, say
+from localcluster.commands import ClusterError, locked, run, run_long, say, write_atomically
+from localcluster.docker import Docker
 from localcluster.folders import Cache, ClusterFolder
+from localcluster.node_image import NodeImage
+from localcluster.own_docker import OwnDocker
+
+NO_DOCKER = """\
+kind needs Docker, and no daemon answers to `docker version`. Start Docker, or have one of these:
+  KIND_DOCKER=own   a Docker for this cluster alone, with a node image packed from packages (Debian, root)
+  CLUSTER=node      a cluster without Docker (Linux, root)"""
 
 
 @dataclass(frozen=True)
@@ -15,6 +33,8 @@ class KindCluster:
 
     name: str
     cache: Cache
+    environment: Mapping[str, str]
+    """``KIND_DOCKER=own``: on a Docker of its own. ``KIND_IMAGE``: another node image than that of kind's release."""
 
     @property
     def folder(self) -> ClusterFolder:
@@ -25,6 +45,12 @@ class KindCluster:
     def kubeconfig(self) -> Path:
         """The administrator's way in."""
         return self.folder.kubeconfig
+
+    @cached_property
+    def own_docker(self) -> OwnDocker | None:
+        """The Docker that is the cluster's own, if it has one or is to have one."""
+        own = OwnDocker(self.name, self.cache)
+        return own if own.is_there or self.environment.get("KIND_DOCKER") == "own" else None
 
     @property
     def _kind_name(self) -> str:
@@ -38,53 +64,127 @@ class KindCluster:
     def up(self) -> None:
         """Make it, unless it is up; make it anew if it does not answer."""
         with locked(self.folder.lock):
+            image = self._have_docker()
             if self._is_there():
-                run(["kind", "export", "kubeconfig", *self._options])
+                self._kind("export", "kubeconfig", *self._options)
                 if not self.status():
                     say(f"cluster {self.name} is up")
                     return
                 say(f"cluster {self.name} does not answer; making it anew")
-                run(["kind", "delete", "cluster", *self._options])
+                self._kind("delete", "cluster", *self._options)
             self.folder.root.mkdir(parents=True, exist_ok=True)
-            run_long(["kind", "create", "cluster", "--wait=120s", *self._options])
+            configuration = self.folder.root / "kind.json"
+            port = self.own_docker.port if self.own_docker else 0
+            write_atomically(configuration, json.dumps(build_configuration(port=port, image=image)))
+            create = ["create", "cluster", f"--config={configuration}", "--wait=180s", *self._options]
+            run_long([self._program, *create], environment=self._variables)
+            if trouble := self.status():
+                raise ClusterError(f"cluster {self.name} did not come up: {'; '.join(trouble)}")
             say(f"cluster {self.name} is up; KUBECONFIG={self.kubeconfig}")
 
     def down(self) -> None:
-        """Delete it, and keep the logs of its node."""
+        """Delete it, and keep the logs of its nodes; end its Docker, if it has one of its own."""
         with locked(self.folder.lock):
             if self._is_there():
-                run(["kind", "export", "logs", f"--name={self._kind_name}", self.folder.log])
-                run(["kind", "delete", "cluster", *self._options])
+                self._kind("export", "logs", f"--name={self._kind_name}", str(self.folder.log))
+                self._kind("delete", "cluster", *self._options)
+            if self.own_docker:
+                self.own_docker.stop()
             self.kubeconfig.unlink(missing_ok=True)
+            (self.folder.root / "kind.json").unlink(missing_ok=True)
         say(f"cluster {self.name} is down; its logs are in {self.folder.log}")
 
     def status(self) -> list[str]:
         """List what is wrong; nothing if all is well."""
         if not self._is_there():
             return ["there is no such cluster; start it with `hack/cluster up`"]
-        kubectl = ["docker", "exec", self._node, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"]
         try:
-            run([*kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=10s"])
+            self._docker(
+                *("exec", f"{self._kind_name}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"),
+                *("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s"),
+            )
         except ClusterError as error:
-            return [f"its node is not ready: {error}"]
+            return [f"a node is not ready: {error}"]
         return []
 
     def load(self, archives: Sequence[Path]) -> None:
-        """Give image archives to the node; those that it has already are left out."""
-        there = run(["docker", "exec", self._node, "ctr", "--namespace=k8s.io", "images", "list"])
+        """Give image archives to the nodes; those that all have already are left out."""
+        there = [self._docker("exec", node, "ctr", "--namespace=k8s.io", "images", "list") for node in self.nodes()]
         for archive in archives:
             image = read_image(archive)
-            if not is_listed(image, there):
-                run(["kind", "load", "image-archive", archive, f"--name={self._kind_name}"])
+            if not all(is_listed(image, listing) for listing in there):
+                self._kind("load", "image-archive", str(archive), f"--name={self._kind_name}")
                 say(f"loaded {image.reference if image else archive}")
 
     def execute(self, command: Sequence[str]) -> int:
         """Refuse: the node's network is Docker's."""
-        raise ClusterError(f"only for clusters of kind `node`; use `docker exec {self._node} {' '.join(command)}`")
+        node = f"{self._kind_name}-control-plane"
+        raise ClusterError(f"only for clusters of kind `node`; use `docker exec {node} {' '.join(command)}`")
+
+    def nodes(self) -> list[str]:
+        """Name its nodes, also those that are stopped."""
+        return sorted(self._kind("get", "nodes", f"--name={self._kind_name}").split())
+
+    def stop_node(self, node: str) -> None:
+        """End a node at once, as when it loses power."""
+        self._docker("kill", self._checked(node))
+
+    def start_node(self, node: str) -> None:
+        """Start a node that was stopped."""
+        self._docker("start", self._checked(node))
+
+    def _checked(self, node: str) -> str:
+        """Let nobody stop a container that is not a node of this cluster."""
+        if node not in (nodes := self.nodes()):
+            raise ClusterError(f"cluster {self.name} has no node `{node}`; it has {', '.join(nodes)}")
+        return node
+
+    def _have_docker(self) -> str:
+        """See to it that there is a Docker with a node image; return the image's name, or nothing for kind's own."""
+        wanted = self.environment.get("KIND_IMAGE", "")
+        if not self.own_docker:
+            if not Docker.is_there():
+                raise ClusterError(NO_DOCKER)
+            return wanted
+        image = NodeImage(self.cache)
+        archive = image.ensure()
+        if self.own_docker.start():
+            self.own_docker.import_image(archive, image.reference)
+        return image.reference
+
+    @cached_property
+    def _program(self) -> str:
+        """Take the kind on PATH, or one of the pinned version."""
+        if found := shutil.which("kind"):
+            return found
+        binaries.ensure_binaries(self.cache, [binaries.KIND])
+        return str(binaries.binary(self.cache, binaries.KIND, "kind"))
 
     @property
-    def _node(self) -> str:
-        return f"{self._kind_name}-control-plane"
+    def _variables(self) -> Mapping[str, str]:
+        return self.own_docker.environment if self.own_docker else os.environ
+
+    def _kind(self, *arguments: str) -> str:
+        return run([self._program, *arguments], environment=self._variables)
+
+    def _docker(self, *arguments: str) -> str:
+        return run(["docker", *arguments], environment=self._variables)
 
     def _is_there(self) -> bool:
-        return self._kind_name in run(["kind", "get", "clusters"]).split()
+        has_docker = self.own_docker.is_running if self.own_docker else Docker.is_there()
+        return has_docker and self._kind_name in self._kind("get", "clusters").split()
+
+
+def build_configuration(*, port: int, image: str) -> dict[str, Any]:
+    """Describe two nodes that both take pods; port 0 is any that is free."""
+    patch = {"kind": "InitConfiguration", "nodeRegistration": {"taints": []}}
+    with_image = {"image": image} if image else {}
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "networking": {"apiServerAddress": "127.0.0.1", "apiServerPort": port},
+        "nodes": [
+            {"role": "control-plane", "kubeadmConfigPatches": [json.dumps(patch)], **with_image},
+            {"role": "worker", **with_image},
+        ],
+    }

@@ -1,5 +1,6 @@
 """The kinds of cluster, and which one is meant."""
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -39,6 +40,12 @@ class Cluster(Protocol):
     def execute(self, command: Sequence[str]) -> int:
         """Run a command of this machine in the network of the cluster's node; return its code."""
 
+    def stop_node(self, node: str) -> None:
+        """End a node at once, as when it loses power."""
+
+    def start_node(self, node: str) -> None:
+        """Start a node that was stopped."""
+
 
 def choose_kind(*, asked: str | None, recorded: str | None, has_docker_and_kind: bool) -> str:
     """Choose a kind: the one that the cluster has, the one asked for, or what is there."""
@@ -61,7 +68,7 @@ def open_cluster(cache: Cache, name: str, asked: str | None) -> Cluster:
     kind = choose_kind(asked=asked, recorded=recorded, has_docker_and_kind=has_docker_and_kind)
     if kind == "node":
         return NodeCluster(name, cache)
-    return KindCluster(name, cache) if kind == "kind" else CurrentCluster(name, cache)
+    return KindCluster(name, cache, os.environ) if kind == "kind" else CurrentCluster(name, cache)
 
 
 def record_kind(cache: Cache, name: str, cluster: Cluster) -> None:

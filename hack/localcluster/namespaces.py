@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from localcluster.commands import ClusterError, wait_until
@@ -14,21 +15,27 @@ from localcluster.processes import Process
 HACK = Path(__file__).resolve().parents[1]
 
 
-def start(folder: ClusterFolder, door: socket.socket) -> None:
-    """Start ``localcluster.node`` as process 1 of new namespaces, and hand it the door that this machine comes in by."""
+def start(
+    folder: ClusterFolder,
+    door: socket.socket,
+    *,
+    module: str = "localcluster.node",
+    environment: Mapping[str, str] = os.environ,
+) -> None:
+    """Start a module as process 1 of new namespaces, and hand it the door that this machine comes in by."""
     folder.process.unlink(missing_ok=True)
     folder.log.mkdir(parents=True, exist_ok=True)
     with (folder.log / "node.log").open("ab") as log:
         outer = subprocess.Popen(
             [
                 *("unshare", "--pid", "--fork", "--mount", "--net", "--uts", "--ipc", "--kill-child=SIGKILL"),
-                *(sys.executable, "-m", "localcluster.node", folder.root, str(door.fileno())),
+                *(sys.executable, "-m", module, folder.root, str(door.fileno())),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": str(HACK)},
+            env={**environment, "PYTHONPATH": str(HACK)},
             pass_fds=[door.fileno()],
             start_new_session=True,
         )

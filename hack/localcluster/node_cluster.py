@@ -101,6 +101,16 @@ class NodeCluster:
         """Run a command in the node's network: Services, pods and node ports are reachable there."""
         return subprocess.run([*namespaces.enter_network(self._process()), *command], check=False).returncode
 
+    def stop_node(self, node: str) -> None:
+        """Refuse."""
+        raise ClusterError(
+            f"can't stop `{node}`: only for clusters of kind `kind`; it has one node; `hack/cluster down` ends it"
+        )
+
+    def start_node(self, node: str) -> None:
+        """Refuse."""
+        raise ClusterError(f"can't start `{node}`: only for clusters of kind `kind`")
+
     def _process(self) -> Process:
         process = namespaces.find(self.folder)
         if not process:

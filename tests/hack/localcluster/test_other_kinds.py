@@ -1,5 +1,6 @@
 """Clusters of the kinds `kind` and `current`: which commands they give, and what they never touch."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,12 +9,15 @@ import pytest
 from localcluster.commands import ClusterError
 from localcluster.current_cluster import CurrentCluster
 from localcluster.folders import Cache
-from localcluster.kind_cluster import KindCluster
+from localcluster.kind_cluster import KindCluster, build_configuration
 
 RECORDER = """#!/bin/sh
 echo "$(basename "$0") $*" >> "{log}"
 case "$*" in
   "get clusters") cat "{there}" ;;
+  "create cluster "*) cat "{folder}/created" >> "{there}" ;;
+  "version") [ ! -e "{folder}/has-no-daemon" ] || exit 1 ;;
+  "get nodes "*) echo modelendpoint-demo-control-plane; echo modelendpoint-demo-worker ;;
   *"config view"*) echo "a kubeconfig" ;;
   *"get --raw /readyz"*) [ -e "{folder}/answers" ] || {{ echo "connection refused" >&2; exit 1; }} ;;
 esac
@@ -24,6 +28,7 @@ class Commands:
     """Stand-ins for kind, docker and kubectl, which write down how they are called."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._log = folder / "log"
         self._there = folder / "there"
         self._answers = folder / "answers"
@@ -36,12 +41,19 @@ class Commands:
     def have_cluster(self, name: str) -> None:
         self._there.write_text(f"somebodys\n{name}\n")
 
+    def become_there_when_created(self, name: str) -> None:
+        (self._folder / "created").write_text(f"{name}\n")
+
     def answer(self) -> None:
         self._answers.touch()
 
+    def have_no_daemon(self) -> None:
+        (self._folder / "has-no-daemon").touch()
+
     @property
     def called(self) -> list[str]:
-        return self._log.read_text().splitlines() if self._log.exists() else []
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        return [line for line in lines if line != "docker version"]
 
 
 @pytest.fixture
@@ -57,22 +69,64 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
+def kind_cluster(cache: Cache, **environment: str) -> KindCluster:
+    return KindCluster("demo", cache, environment)
+
+
 def test_kind_makes_a_cluster_with_a_name_and_a_kubeconfig_of_its_own(commands: Commands, cache: Cache) -> None:
-    cluster = KindCluster("demo", cache)
+    cluster = kind_cluster(cache)
+    commands.become_there_when_created("modelendpoint-demo")
     cluster.up()
-    made = f"kind create cluster --wait=120s --name=modelendpoint-demo --kubeconfig={cluster.kubeconfig}"
-    assert commands.called == ["kind get clusters", made]
+    options = f"--wait=180s --name=modelendpoint-demo --kubeconfig={cluster.kubeconfig}"
+    assert f"kind create cluster --config={cluster.folder.root}/kind.json {options}" in commands.called
+
+
+def test_a_kind_cluster_has_two_nodes_that_both_take_pods() -> None:
+    first, second = build_configuration(port=0, image="")["nodes"]
+    assert json.loads(first["kubeadmConfigPatches"][0])["nodeRegistration"]["taints"] == []
+    assert second == {"role": "worker"}
+
+
+def test_a_node_image_is_that_of_kinds_release_unless_another_is_named(commands: Commands, cache: Cache) -> None:
+    commands.become_there_when_created("modelendpoint-demo")
+    cluster = kind_cluster(cache, KIND_IMAGE="kindest/node:v1.30.13")
+    cluster.up()
+    made = json.loads((cluster.folder.root / "kind.json").read_text())
+    assert [node["image"] for node in made["nodes"]] == ["kindest/node:v1.30.13"] * 2
+    assert not any("image" in node for node in build_configuration(port=0, image="")["nodes"])
+
+
+def test_without_docker_kind_says_what_there_is_instead(commands: Commands, cache: Cache) -> None:
+    commands.have_no_daemon()
+    with pytest.raises(
+        ClusterError, match=r"kind needs Docker, and no daemon answers(.|\n)*KIND_DOCKER=own(.|\n)*CLUSTER=node"
+    ):
+        kind_cluster(cache).up()
+    assert commands.called == []
+
+
+def test_taking_down_what_is_not_there_needs_no_docker(commands: Commands, cache: Cache) -> None:
+    commands.have_no_daemon()
+    kind_cluster(cache).down()
+    assert commands.called == []
+
+
+def test_only_a_node_of_the_cluster_can_be_stopped(commands: Commands, cache: Cache) -> None:
+    with pytest.raises(ClusterError, match="no node `somebodys`; it has modelendpoint-demo-control-plane, modelend"):
+        kind_cluster(cache).stop_node("somebodys")
+    kind_cluster(cache).stop_node("modelendpoint-demo-worker")
+    assert [line for line in commands.called if line.startswith("docker")] == ["docker kill modelendpoint-demo-worker"]
 
 
 def test_a_kind_cluster_that_is_there_and_answers_is_left_as_it_is(commands: Commands, cache: Cache) -> None:
     commands.have_cluster("modelendpoint-demo")
-    KindCluster("demo", cache).up()
+    kind_cluster(cache).up()
     assert not any("create" in line or "delete" in line for line in commands.called)
 
 
 def test_every_kind_command_names_our_cluster_and_never_the_users_kubeconfig(commands: Commands, cache: Cache) -> None:
     commands.have_cluster("modelendpoint-demo")
-    KindCluster("demo", cache).down()
+    kind_cluster(cache).down()
     changing = [line for line in commands.called if line.startswith("kind") and line != "kind get clusters"]
     assert changing
     assert all("--name=modelendpoint-demo" in line for line in changing)
@@ -80,7 +134,7 @@ def test_every_kind_command_names_our_cluster_and_never_the_users_kubeconfig(com
 
 
 def test_taking_down_a_kind_cluster_that_is_not_there_deletes_nothing(commands: Commands, cache: Cache) -> None:
-    KindCluster("demo", cache).down()
+    kind_cluster(cache).down()
     assert commands.called == ["kind get clusters"]
 
 
