@@ -10,6 +10,7 @@ from modelendpoint.__main__ import main
 from support.api_server import FakeApiServer, running
 
 ENDPOINTS = "/apis/modelendpoint.dev/v1alpha1/namespaces/team-a/modelendpoints"
+BATCHES = "/apis/modelendpoint.dev/v1alpha1/namespaces/team-a/batchpredictions"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/team-a/events"
 PODS = "/api/v1/namespaces/team-a/pods"
 PREDICT = "/api/v1/namespaces/team-a/services/http:churn:80/proxy/predict"
@@ -49,6 +50,15 @@ def write_kubeconfig(path: Path, host: str) -> None:
     path.write_text(yaml.safe_dump(content))
 
 
+def put_batch(server: FakeApiServer, **status: object) -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "MissingColumn", "message": "there is no column f9"}
+    server.put(
+        f"{BATCHES}/weekly",
+        metadata={"namespace": "team-a", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        status={"conditions": [ready], "phase": "Failed", "attempt": 1, **status},
+    )
+
+
 def run(*arguments: str) -> int:
     return main(list(arguments), {}, name="kubectl mep")
 
@@ -61,6 +71,30 @@ def test_kubectl_users_see_the_endpoints_of_their_namespace(
     assert heading.split() == ["NAME", "READY", "REVISION", "CANDIDATE", "WEIGHT", "STATUS", "URL"]
     assert row.split() == ["churn", "False", "1", "(1)", "2", "10", "Paused", "http://churn.team-a.svc"]
     assert message == "churn: waits for a person"
+
+
+def test_batch_predictions_are_shown_below(server: FakeApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    put_batch(server, progress={"text": "0/9"})
+    assert run("get") == 0
+    *_, heading, row, message = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["NAME", "STATUS", "PROGRESS"]
+    assert row.split()[:3] == ["weekly", "MissingColumn", "0/9"]
+    assert message == "weekly: there is no column f9"
+    assert run("get", "weekly", "-o", "yaml") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["kind"] == "BatchPrediction"
+    assert run("get", "nobody") == 1
+    assert "There is no endpoint or batch prediction nobody here; there is churn, weekly." in capsys.readouterr().err
+
+
+def test_a_failed_batch_prediction_is_tried_again_and_nothing_else_is_ordered_of_it(
+    server: FakeApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_batch(server, handledAnnotations={"modelendpoint.dev/retry": "1"})
+    assert run("retry", "weekly") == 0
+    assert server.objects[f"{BATCHES}/weekly"]["metadata"]["annotations"] == {"modelendpoint.dev/retry": "1"}
+    assert capsys.readouterr().out == "weekly: retry of attempt 1\n"
+    assert run("promote", "weekly") == 1
+    assert "There is no endpoint weekly here" in capsys.readouterr().err
 
 
 def test_who_names_a_namespace_means_a_cluster(server: FakeApiServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +148,14 @@ def test_logs_of_a_revision_are_printed(server: FakeApiServer, capsys: pytest.Ca
         server.texts[f"{PODS}/churn-r{number}-x/log"] = ({}, f"first of {number}\nsecond")
     assert run("logs", "--revision", "2") == 0
     assert capsys.readouterr().out == "churn-r2-x  first of 2\nchurn-r2-x  second\n"
+
+
+def test_logs_of_workers_are_printed(server: FakeApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    put_batch(server)
+    server.put(f"{PODS}/weekly-plan-x", metadata={"labels": {"modelendpoint.dev/batch": "weekly"}})
+    server.texts[f"{PODS}/weekly-plan-x/log"] = ({}, "Gave up")
+    assert run("logs", "weekly") == 0
+    assert capsys.readouterr().out == "weekly-plan-x  Gave up\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from modelendpoint.errors import ExitCode
 from modelendpoint.sample import write_sample
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
-NOT_RUN = ("pip ", "cd ", "mep demo", "mep serve", "mep load", "mep local")
+NOT_RUN = ("pip ", "cd ", "mep demo", "mep serve", "mep load", "mep local", "kubectl mep", "mep undo")
 """What installs, stays or needs what stays; other tests run it."""
 
 

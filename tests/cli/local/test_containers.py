@@ -14,8 +14,12 @@ from modelendpoint.local.containers import Containers, Folders, files_of
 from modelendpoint.local.objects import ObjectStore
 from modelendpoint.local.pods import Pod, new_body
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.batch_reduction import INDEX_ANNOTATION
+from modelendpoint_operator.api.batch import BatchPrediction
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
+from modelendpoint_operator.batch.manifests import build_job
+from modelendpoint_operator.batch.observation import Stage
 from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.manifests.model_server import build_model_server
 from modelendpoint_operator.manifests.router import build_router
@@ -56,6 +60,18 @@ class Bench:
         endpoint = an_endpoint()
         documents = build_documents(endpoint, [Leg(revision=1, weight=100)], [1])
         return self._pod_of("churn-router", build_router(endpoint, documents, settings=Settings()))
+
+    def a_worker(self, index: str, **spec: Any) -> Pod:
+        """Make a worker's pod that does not run."""
+        model = {"uri": "s3://models/churn.onnx"}
+        metadata = {"name": "weekly", "namespace": "default", "uid": "u", "generation": 1}
+        body = {
+            "metadata": {**metadata, "creationTimestamp": NOW.isoformat()},
+            "spec": {"model": model, "output": {"uri": "s3://out/a/"}, **spec},
+            "status": {"model": model, "run": "weekly-u", "workers": 2},
+        }
+        job = build_job(BatchPrediction.from_body(body), Stage.WORK, image_pull_policy="IfNotPresent")
+        return self.pod_of(self.store.apply(job, now=NOW), "weekly-work-a", **{INDEX_ANNOTATION: index})
 
     def _pod_of(self, name: str, manifests: Sequence[Mapping[str, Any]]) -> Pod:
         for manifest in manifests:
@@ -160,6 +176,18 @@ def test_a_router_that_shares_its_port_listens_no_more_when_it_is_to_end(
     after = bench.mounted(names.ROUTER_CONFIG_DIR, pod=pod.name)
     assert len(json.loads(after[names.LISTENERS_FILE])["resources"]) == listeners
     assert {**after, names.LISTENERS_FILE: ""} == {**before, names.LISTENERS_FILE: ""}
+
+
+def test_a_worker_is_started_as_its_job_says_and_inherits_the_shell(bench: Bench) -> None:
+    bench.put("Secret", "rows", stringData={"AWS_REGION": "here"})
+    spec = {"input": {"uri": "s3://rows/a/", "credentialsSecretRef": {"name": "rows"}}, "parallelism": 2}
+    pod = bench.a_worker("1", **spec)
+    launch = bench.containers.prepare(pod)
+    assert launch.command == [sys.executable, "-P", "-m", "modelendpoint_server", "batch", "work"]
+    assert (launch.environment["HTTPS_PROXY"], launch.environment["JOB_COMPLETION_INDEX"]) == ("http://proxy", "1")
+    assert set(launch.ports) == {names.MANAGEMENT_PORT}
+    assert launch.last_words.parent == pod.folder
+    assert bench.mounted(names.INPUT_CREDENTIALS_DIR, pod=pod.name) == {"AWS_REGION": "here"}
 
 
 def test_texts_and_bytes_become_files() -> None:
