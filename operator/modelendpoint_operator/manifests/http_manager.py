@@ -82,6 +82,9 @@ def _edge_options() -> Document:
         "request_headers_timeout": "5s",
         "request_timeout": "300s",
         "stream_idle_timeout": "300s",
+        # After an answer that is the last one of its connection. Envoy's own 1 s also runs while the answer still waits
+        # to be written, so a router that got no processor for that long would throw it away.
+        "delayed_close_timeout": "30s",
     }
 
 
