@@ -78,7 +78,7 @@ def build_conditions(endpoint: ModelEndpoint, story: Story, *, available: Story,
         wanted.append((ConditionType.RECONCILING, True, story))
     if story.stalled:
         wanted.append((ConditionType.STALLED, True, story))
-    return [_condition(endpoint, kind, holds, told, now=now) for kind, holds, told in wanted]
+    return [build_condition(endpoint, kind, holds, told, now=now) for kind, holds, told in wanted]
 
 
 def tell_arm(course: ArmCourse, situation: Situation, *, deadline: timedelta) -> Story | None:
@@ -105,13 +105,16 @@ def stalled_conditions(endpoint: ModelEndpoint, reason: str, message: str, *, no
     story = Story(reason=reason, message=message, stalled=True)
     rest = [told for told in endpoint.status.conditions if told.type == ConditionType.AVAILABLE]
     return [
-        _condition(endpoint, ConditionType.READY, False, story, now=now),
+        build_condition(endpoint, ConditionType.READY, False, story, now=now),
         *rest,
-        _condition(endpoint, ConditionType.STALLED, True, story, now=now),
+        build_condition(endpoint, ConditionType.STALLED, True, story, now=now),
     ]
 
 
-def _condition(endpoint: ModelEndpoint, kind: ConditionType, holds: bool, story: Story, *, now: datetime) -> Condition:
+def build_condition(
+    endpoint: ModelEndpoint, kind: ConditionType, holds: bool, story: Story, *, now: datetime
+) -> Condition:
+    """Write down whether something holds; the time of its last change stays while it does."""
     status = "True" if holds else "False"
     before = next((told for told in endpoint.status.conditions if told.type == kind and told.status == status), None)
     return Condition(

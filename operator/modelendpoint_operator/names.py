@@ -68,7 +68,7 @@ ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"
 ANNOTATION_SCHEDULED_AT = f"{GROUP}/scheduled-at"
 """On a run of a schedule: the time that it stands for."""
 
-ON_DEMAND_KINDS = ("HorizontalPodAutoscaler",)
+ON_DEMAND_KINDS = ("HorizontalPodAutoscaler", "HTTPRoute", "Ingress")
 """Kinds of children that an endpoint has only while its spec asks for them."""
 
 # Ports.

@@ -152,6 +152,8 @@ class Observation:
     routes: RoutesSeen | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Answers to the checks that were due, by the name of their gate."""
+    unknown_kinds: frozenset[str] = frozenset()
+    """Kinds of objects that the endpoint may have, and that this cluster knows nothing of."""
 
     @property
     def live_legs(self) -> tuple[Leg, ...] | None:

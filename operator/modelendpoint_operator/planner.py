@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelendpoint_operator import autoscaling, names
+from modelendpoint_operator import autoscaling, exposure, names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.api.status import (
@@ -23,10 +23,16 @@ from modelendpoint_operator.api.status import (
     RoutesStatus,
     ScaleStatus,
 )
-from modelendpoint_operator.conditions import View, derive_conditions, stalled_conditions, tell_arm
+from modelendpoint_operator.conditions import (
+    View,
+    derive_conditions,
+    stalled_conditions,
+    tell_arm,
+)
 from modelendpoint_operator.manifests.autoscaler import build_autoscaler
 from modelendpoint_operator.manifests.difference import differs, with_applied_hash
 from modelendpoint_operator.manifests.envoy import build_documents, config_version
+from modelendpoint_operator.manifests.exposure import build_exposure
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
 from modelendpoint_operator.manifests.mounts import listeners_file
@@ -253,7 +259,11 @@ def _manifests(outline: Outline) -> list[dict[str, Any]]:
             drain_seconds=settings.drain_seconds,
         )
     manifests += build_router(endpoint, outline.documents, settings=settings)
-    manifests += build_autoscaler(endpoint)
+    manifests += [
+        manifest
+        for manifest in (*build_autoscaler(endpoint), *build_exposure(endpoint))
+        if manifest["kind"] not in outline.seen.unknown_kinds
+    ]
     return [with_applied_hash(manifest) for manifest in manifests]
 
 
@@ -360,16 +370,19 @@ def _status(outline: Outline) -> ModelEndpointStatus:
         rolled_back_to=course.rolled_back_to,
         rejected=[entry for entry in course.rejected if entry.revision not in forgotten],
         history=[past for past in course.history if past.revision not in forgotten],
-        conditions=derive_conditions(
-            View(
-                situation=outline.situation,
-                course=course,
-                arms=outline.arms,
-                serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
-                routes=outline.routes,
-                deadline=outline.deadline,
-            )
-        ),
+        conditions=[
+            *derive_conditions(
+                View(
+                    situation=outline.situation,
+                    course=course,
+                    arms=outline.arms,
+                    serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
+                    routes=outline.routes,
+                    deadline=outline.deadline,
+                )
+            ),
+            *exposure.exposure_conditions(endpoint, outline.seen, now=outline.situation.now),
+        ],
     )
 
 
@@ -429,6 +442,7 @@ def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, .
         *([scaled] if scaled else []),
         *(note for arm in outline.arms for note in arm.notes),
         *notes_of_removed(outline.situation),
+        *exposure.notes_of_exposure(outline.endpoint, outline.seen),
     ]
     before = outline.endpoint.status
     known = {told.message for told in before.conditions if told.type == "Stalled"}
@@ -442,7 +456,11 @@ def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, .
 
 def _look_again_after(outline: Outline) -> timedelta | None:
     now = outline.situation.now
-    by_time = (outline.wake, autoscaling.time_to_look(outline.endpoint, outline.scale, now=now))
+    by_time = (
+        outline.wake,
+        autoscaling.time_to_look(outline.endpoint, outline.scale, now=now),
+        exposure.time_to_look(outline.endpoint, outline.seen),
+    )
     waits = [wait for wait in by_time if wait is not None]
     if outline.routes.live_since is None or _is_loading(outline):
         waits.append(_poll(outline))

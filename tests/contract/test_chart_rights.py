@@ -99,7 +99,6 @@ FORBIDDEN_RESOURCES = [
     "statefulsets",
     "replicasets",
     "networkpolicies",
-    "ingresses",
     "storageclasses",
     "priorityclasses",
     "tokenreviews",

@@ -83,6 +83,13 @@ ACCEPTED = [
             priorityClassName="serving",
         ),
     ),
+    (
+        "churn",
+        routing(
+            gateway={"parentRefs": [{"name": "public", "namespace": "infra", "sectionName": "https", "port": 443}]},
+            ingress={"hostnames": ["churn.example.com"], "className": "nginx", "annotations": {"a.b/c": ""}},
+        ),
+    ),
     ("churn", autoscaling(maxReplicas=1, targetRequestsPerSecond=0.5)),
     ("churn", autoscaling(minReplicas=2, maxReplicas=9, targetCPUUtilizationPercent=60, scaleDownAfterSeconds=0)),
     (
@@ -294,6 +301,12 @@ BREAKING_A_RULE = [
 ]
 
 WRONG_VALUES = [
+    (routing(gateway={"hostnames": ["a.b"]}), "spec.routing.gateway.parentRefs: Required value"),
+    (routing(gateway={"parentRefs": []}), "spec.routing.gateway.parentRefs: Invalid value: 0"),
+    (
+        routing(ingress={"hostnames": ["Upper.example"]}),
+        'spec.routing.ingress.hostnames[0]: Invalid value: "Upper.example"',
+    ),
     ({"variants": [{"name": "b"}]}, "spec.variants[0].model: Required value"),
     (variants({"name": "B"}), 'spec.variants[0].name: Invalid value: "B"'),
     (variants({"name": "a" * 21}), "spec.variants[0].name: Too long"),

@@ -149,7 +149,7 @@ def running(server: FakeApiServer) -> Iterator[ApiServer]:
                 parts.path,
                 {key: values[0] for key, values in parse_qs(parts.query).items()},
                 self.headers.get("Content-Type", ""),
-                json.loads(raw) if raw and "json" in self.headers.get("Content-Type", "") else None,
+                json.loads(raw) if raw.startswith(b"{") else None,
             )
             with lock:
                 headers, said = server.texts.get(parts.path, ({}, None))

@@ -129,6 +129,8 @@ class World:
         self.crash_at: int | None = None
         self.refused: dict[str, str] = {}
         """Kinds that the API server refuses, and what it says."""
+        self.unknown_kinds: set[str] = set()
+        """Kinds that the API server does not know."""
         self.frozen_routers: set[str] = set()
         """Router pods whose files are never refreshed."""
         self.broken = {BROKEN: PodReport(state="Failed", reason="ModelInvalid", message="not an ONNX model")}
@@ -231,6 +233,7 @@ class World:
             routers={pod.name: pod.stats() for pod in pods if is_router(pod.body)},
             reports={pod.name: pod.report for pod in pods if pod.report},
             measurements={check.name: self.answers[check.name] for check in checks if check.name in self.answers},
+            unknown_kinds=frozenset(self.unknown_kinds),
         )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
@@ -388,6 +391,7 @@ class World:
         key = Key(manifest["kind"], manifest["metadata"]["name"])
         if key in self.foreign:
             raise ForeignObject(" ".join(key))
+        assert key.kind not in self.unknown_kinds, f"the API server knows no {key.kind}"
         if key.kind in self.refused:
             raise WriteRefused(" ".join(key), self.refused[key.kind])
         before = self.objects.get(key)

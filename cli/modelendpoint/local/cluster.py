@@ -24,6 +24,10 @@ from modelendpoint_operator.plan import Plan
 Result = TypeVar("Result")
 
 
+UNKNOWN_KINDS = frozenset({"HTTPRoute", "Ingress", "HorizontalPodAutoscaler"})
+"""What would have no meaning here."""
+
+
 class LocalCluster:
     """The cluster of one instance. Every pass reads afresh, as on a real one."""
 
@@ -61,6 +65,7 @@ class LocalCluster:
             routers=stats,
             reports={name: report for name, report in reports.items() if report},
             measurements=self._checks.measure(endpoint, checks, pods=_addresses(servers)),
+            unknown_kinds=UNKNOWN_KINDS,
         )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:

@@ -32,6 +32,7 @@ _MEANINGLESS = {
     ("server", "priorityClassName"): "spec.server.priorityClassName: no process pushes another one aside",
     ("routing", "replicas"): "spec.routing.replicas: one router runs here",
     ("routing", "gateway"): "spec.routing.gateway: no Gateway API is here",
+    ("routing", "ingress"): "spec.routing.ingress: no Ingress is here",
     ("autoscaling", "targetCPUUtilizationPercent"): (
         "spec.autoscaling.targetCPUUtilizationPercent: nothing measures the CPU; targetRequestsPerSecond works"
     ),

@@ -48,6 +48,8 @@ CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
 PODS = Resource(api_version="v1", kind="Pod", plural="pods")
 DISRUPTION_BUDGETS = Resource(api_version="policy/v1", kind="PodDisruptionBudget", plural="poddisruptionbudgets")
 AUTOSCALERS = Resource(api_version="autoscaling/v2", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers")
+INGRESSES = Resource(api_version="networking.k8s.io/v1", kind="Ingress", plural="ingresses")
+HTTP_ROUTES = Resource(api_version="gateway.networking.k8s.io/v1", kind="HTTPRoute", plural="httproutes")
 JOBS = Resource(api_version="batch/v1", kind="Job", plural="jobs")
 EVENTS = Resource(api_version="events.k8s.io/v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
@@ -59,7 +61,7 @@ COMPANIONS = (DISRUPTION_BUDGETS,)
 """Kinds that no request depends on. They are looked at in every pass and not watched: what happens to them by hand is
 put right by the next resync."""
 
-ON_DEMAND = (AUTOSCALERS,)
+ON_DEMAND = (AUTOSCALERS, INGRESSES, HTTP_ROUTES)
 """Kinds that an endpoint has only while its spec asks for them; else they are looked at only while its spec is new, when
 one may have to go. They are not watched either."""
 
@@ -88,13 +90,16 @@ class ApiServer:
         status, body = self._request("GET", resource.path(namespace, name))
         return None if status == 404 else _expect(status, body, f"{resource.kind} {name}")
 
+    def list_if_known(self, resource: Resource, namespace: str, *, labels: str) -> list[Object] | None:
+        """Read all objects of a kind that carry the labels; None when the API server knows no such kind."""
+        status, body = self._request("GET", resource.path(namespace), query={"labelSelector": labels})
+        return None if status == 404 else _items(resource, _expect(status, body, resource.plural))
+
     def list(self, resource: Resource, namespace: str | None, *, labels: str = "") -> list[Object]:
         """Read all objects of a kind that carry the labels, in one namespace or in all."""
         query = {"labelSelector": labels} if labels else {}
         status, body = self._request("GET", resource.path(namespace), query=query)
-        items: list[Object] = _expect(status, body, resource.plural)["items"]
-        # Items of a list carry neither of the two.
-        return [{**item, "apiVersion": resource.api_version, "kind": resource.kind} for item in items]
+        return _items(resource, _expect(status, body, resource.plural))
 
     def apply(self, resource: Resource, manifest: Mapping[str, Any], *, subresource: str | None = None) -> Object:
         """Write by server-side apply. With a ``uid`` in the metadata only the object of that identity is changed."""
@@ -169,6 +174,11 @@ class ApiServer:
             return response.status, json.loads(raw)
         except ValueError:
             return response.status, {"message": raw.decode(errors="replace")[:500]}
+
+
+def _items(resource: Resource, body: Object) -> list[Object]:
+    # Items of a list carry neither of the two.
+    return [{**item, "apiVersion": resource.api_version, "kind": resource.kind} for item in body["items"]]
 
 
 def _expect(status: int, body: Any, subject: str) -> Object:

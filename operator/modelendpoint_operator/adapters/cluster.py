@@ -79,11 +79,14 @@ class KubernetesCluster:
     def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
         """Read the endpoint's objects and pods, then ask routers, those servers that have something to tell, and checks."""
         labels = f"{names.LABEL_ENDPOINT}={endpoint.name}"
-        further = (resource for resource in ON_DEMAND if endpoint.may_have(resource.kind))
-        resources = (*CHILDREN, *COMPANIONS, *further, PODS)
-        lists = self._at_once(lambda resource: self._api.list(resource, endpoint.namespace, labels=labels), resources)
-        *children, pods = lists
-        objects = [body for bodies in children for body in bodies if _is_owned(body, endpoint)]
+        namespace = endpoint.namespace
+        *lists, pods = self._at_once(
+            lambda resource: self._api.list(resource, namespace, labels=labels), (*CHILDREN, *COMPANIONS, PODS)
+        )
+        further = [resource for resource in ON_DEMAND if endpoint.may_have(resource.kind)]
+        found = self._at_once(lambda resource: self._api.list_if_known(resource, namespace, labels=labels), further)
+        lists += [bodies for bodies in found if bodies is not None]
+        objects = [body for bodies in lists for body in bodies if _is_owned(body, endpoint)]
         own = [pod for pod in pods if _is_addressed(pod)]
         routers = [pod for pod in own if is_router(pod) and serves(pod)]
         telling = [pod for pod in own if is_server(pod) and _has_something_to_tell(pod, objects)]
@@ -95,6 +98,9 @@ class KubernetesCluster:
             routers=dict(zip(map(_name, routers), stats, strict=True)),
             reports={name: report for name, report in zip(map(_name, telling), reports, strict=True) if report},
             measurements=self._checks.measure(endpoint, checks, pods=_addresses(own)),
+            unknown_kinds=frozenset(
+                resource.kind for resource, bodies in zip(further, found, strict=True) if bodies is None
+            ),
         )
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:

@@ -33,6 +33,7 @@ def reduce_observation(
     routers: Mapping[str, RouterStats | None],
     reports: Mapping[str, PodReport],
     measurements: Mapping[str, Measurement] | None = None,
+    unknown_kinds: frozenset[str] = frozenset(),
 ) -> Observation:
     """Put one pass together; ``routers`` and ``reports`` are by name of the pod, ``measurements`` by gate."""
     by_ref = {ObjectRef.of(body): body for body in objects}
@@ -46,6 +47,7 @@ def reduce_observation(
         ),
         routes=_routes(by_ref.values()),
         measurements=measurements or {},
+        unknown_kinds=unknown_kinds,
     )
 
 

@@ -38,6 +38,8 @@ RIGHTS = (
     Right(group="", resource="services", verbs=OWN),
     Right(group="", resource="configmaps", verbs=OWN),
     Right(group="autoscaling", resource="horizontalpodautoscalers", verbs=ACCOMPANY),
+    Right(group="networking.k8s.io", resource="ingresses", verbs=ACCOMPANY),
+    Right(group="gateway.networking.k8s.io", resource="httproutes", verbs=ACCOMPANY),
     Right(group="policy", resource="poddisruptionbudgets", verbs=ACCOMPANY),
     Right(group="", resource="pods", verbs=("list", "watch", "patch")),
     Right(group="events.k8s.io", resource="events", verbs=("create",)),

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from modelendpoint_operator.api.base import ApiModel
+from modelendpoint_operator.api.exposure import Gateway, Ingress
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.references import ObjectName, SecretReference
@@ -272,6 +273,10 @@ class Routing(ApiModel):
     """Let a request choose who answers it, for tests: by the header x-model-variant with the name of a variant, or
     x-model-revision with the number of a revision that has traffic. Any other value is answered 503. Without it
     these headers mean nothing."""
+    gateway: Gateway | None = None
+    """Lead requests from outside to the endpoint by an HTTPRoute of the Gateway API. Without it none is written."""
+    ingress: Ingress | None = None
+    """Lead requests from outside to the endpoint by an Ingress. Without it none is written."""
 
 
 class ModelEndpointSpec(ApiModel):
@@ -300,4 +305,9 @@ class ModelEndpointSpec(ApiModel):
     def kinds_on_demand(self) -> frozenset[str]:
         """Name the kinds of children that not every endpoint has, and this one shall have."""
         by_cpu = self.autoscaling is not None and self.autoscaling.target_cpu_utilization_percent is not None
-        return frozenset({"HorizontalPodAutoscaler"} if by_cpu else ())
+        asked = {
+            "HorizontalPodAutoscaler": by_cpu,
+            "HTTPRoute": self.routing.gateway is not None,
+            "Ingress": self.routing.ingress is not None,
+        }
+        return frozenset(kind for kind, is_asked in asked.items() if is_asked)

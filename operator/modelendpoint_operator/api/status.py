@@ -17,6 +17,7 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    EXPOSED = "Exposed"
 
 
 class Condition(ApiModel):
@@ -24,7 +25,8 @@ class Condition(ApiModel):
 
     type: Annotated[str, Field(max_length=316)]
     """Ready: the spec is fully rolled out and serving. Available: requests are answered, by some revision.
-    Reconciling: work is under way. Stalled: a person or a new spec is needed."""
+    Reconciling: work is under way. Stalled: a person or a new spec is needed.
+    Exposed, with routing.gateway or routing.ingress only: requests are led to the endpoint from outside the cluster."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
     """True, False or Unknown."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
