@@ -25,6 +25,7 @@ itself is here, and what must read differently because there is one machine and 
     mounts       ConfigMaps and Secrets as folders, changed as the kubelet changes them
     processes    processes that can be found again and ended after a crash
     events       what has happened, for people
+    wording      the operator's messages in the commands of this machine
     snapshot     what an instance shows of itself
     latency      how long answers took, as the router counted it
     view         the terminal view of a snapshot

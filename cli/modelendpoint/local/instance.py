@@ -27,6 +27,7 @@ from modelendpoint.local.snapshot import build_snapshot
 from modelendpoint.local.sources import Sources, read_sources
 from modelendpoint.local.state import StateFolder
 from modelendpoint.local.watching import FileWatcher
+from modelendpoint.local.wording import in_our_commands
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.checks import CheckRunner
 from modelendpoint_operator.batch_reconciler import BatchReconciler
@@ -84,11 +85,9 @@ class Instance:
             self.events,
             checks=CheckRunner(settings),
             pool=self._pool,
-            as_written=self._copies.as_written,
+            as_written=self._as_written,
         )
-        batches = LocalBatches(
-            self._store, self._node, self.events, pool=self._pool, as_written=self._copies.as_written
-        )
+        batches = LocalBatches(self._store, self._node, self.events, pool=self._pool, as_written=self._as_written)
         self._reconcilers = {
             names.KIND: Reconciler(cluster, settings).reconcile,
             names.BATCH_KIND: BatchReconciler(batches, settings).reconcile,
@@ -151,8 +150,12 @@ class Instance:
             self.events.last(EVENTS_SHOWN),
             ports=self._ports,
             state=self._state,
-            as_written=self._copies.as_written,
+            as_written=self._as_written,
         )
+
+    def _as_written(self, text: str) -> str:
+        """Put what people know, and can type here, into what the operator says."""
+        return in_our_commands(self._copies.as_written(text))
 
     # Files.
 
@@ -200,6 +203,10 @@ class Instance:
             self._queue.add(keys.Key(*key_of(body)))
         if (parent := keys.parent_of(metadata)) is not None:
             self._queue.add(parent)
+        if body["kind"] == names.KIND:
+            for batch in self._store.list_all(names.BATCH_KIND, namespace=metadata["namespace"]):
+                if _waits_for(batch, metadata["name"]):
+                    self._queue.add(keys.Key(*key_of(batch)))
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
@@ -227,3 +234,9 @@ class Instance:
     def _down(self, question: Mapping[str, Any]) -> dict[str, Any]:
         self.ask_to_stop()
         return {}
+
+
+def _waits_for(batch: Object, endpoint: str) -> bool:
+    """Tell whether a run takes its model from an endpoint, and has not got it yet."""
+    reference = batch["spec"].get("endpointRef") or {}
+    return bool(reference.get("name") == endpoint and "model" not in (batch.get("status") or {}))

@@ -102,7 +102,8 @@ def test_what_no_retry_can_heal_fails_with_its_sentence_and_goes_on_when_it_is_h
     laptop.wait(lambda: laptop.batch_reason() == "MissingColumn")
     told = {told["type"]: told for told in laptop.batch()["object"]["status"]["conditions"]}
     assert (told["Stalled"]["status"], told["Failed"]["status"]) == ("True", "True")
-    assert "f9" in laptop.run("get").stdout
+    shown = laptop.run("get").stdout
+    assert "f9" in shown and "mep retry scores" in shown
     assert "f9" in laptop.run("logs", "scores").stdout
 
     rows = (laptop.folder / "rows.csv").read_text().replace("f2", "f9")
