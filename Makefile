@@ -7,10 +7,10 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := PYTHONPATH=cli:operator:server:hack:tests
 
-.PHONY: help init check test-fast test golden generate sample lock images demo down
+.PHONY: help init check check-workflows test-fast test golden generate sample lock images demo down
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 init: ## Make .venv, with everything that tests and tools need
 	@hack/bootstrap > /dev/null
@@ -22,6 +22,9 @@ check: init ## Look the code over: ruff, mypy, import rules, generated files
 	$(SOURCES) $(BIN)/mypy -p localcluster -p demo
 	$(SOURCES) $(BIN)/lint-imports
 	$(BIN)/pytest -q tests/contract/test_generated_files.py
+
+check-workflows: ## Look over the workflows of GitHub Actions: actionlint, zizmor
+	hack/check-workflows
 
 test-fast: check ## check, and all tests that need no cluster
 	$(BIN)/pytest -m "not cluster" -n logical --maxprocesses 4 --dist loadfile $(ARGS)

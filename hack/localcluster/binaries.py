@@ -76,6 +76,11 @@ COREDNS = Source(name="coredns", module="github.com/coredns/coredns", packages={
 COREDNS_KUBEADM = Source(name="coredns-kubeadm", module="github.com/coredns/coredns", packages={"coredns-kubeadm": "."})
 KIND = Source(name="kind", module="sigs.k8s.io/kind", packages={"kind": "sigs.k8s.io/kind"})
 PAUSE = Source(name="pause", module="", packages={"pause": "."})
+ACTIONLINT = Source(
+    name="actionlint",
+    module="github.com/rhysd/actionlint",
+    packages={"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
+)
 HELM = Source(name="helm", module="helm.sh/helm/v3", packages={"helm": "helm.sh/helm/v3/cmd/helm"})
 VERSITYGW = Source(
     name="versitygw",

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,11 +221,12 @@ def _write_image(folder: Path, reference: str, files: dict[str, bytes], entrypoi
     (folder / f"{_last_word(reference)}-{name}.tar").write_bytes(data)
 
 
-def _read_programs(root: Path, names: list[str]) -> dict[str, bytes]:
-    """Read programs of the root file system with all libraries that they need."""
+def _read_programs(root: Path, names: list[str], modules: Sequence[Path] = ()) -> dict[str, bytes]:
+    """Read programs of the root file system, and modules that they load, with all libraries that these need."""
     paths = [run(["chroot", root, "sh", "-c", f"readlink -f $(command -v {name})"]).strip() for name in names]
-    libraries = parse_libraries(run(["chroot", root, "ldd", *paths]))
     inside = {f"usr/bin/{name}": path for name, path in zip(names, paths, strict=True)}
+    inside |= {str(module): f"/{module}" for module in modules}
+    libraries = parse_libraries(run(["chroot", root, "ldd", *inside.values()]))
     inside |= {path.lstrip("/"): run(["chroot", root, "readlink", "-f", path]).strip() for path in libraries}
     return {name: Path(f"{root}{path}").read_bytes() for name, path in inside.items()}
 
@@ -232,9 +234,10 @@ def _read_programs(root: Path, names: list[str]) -> dict[str, bytes]:
 def _read_iptables(root: Path) -> dict[str, bytes]:
     """Read what kube-proxy calls, and the modules of iptables."""
     names = [f"{family}{verb}" for family in ("iptables", "ip6tables") for verb in ("", "-save", "-restore")]
-    found = _read_programs(root, names)
-    modules = (root / "usr/lib").glob("*/xtables/*.so")
-    return found | {str(path.relative_to(root)): path.read_bytes() for path in modules}
+    modules = [path.relative_to(root) for path in (root / "usr/lib").glob("*/xtables/*.so") if not path.is_symlink()]
+    links = [path for path in (root / "usr/lib").glob("*/xtables/*.so") if path.is_symlink()]
+    found = _read_programs(root, names, modules)
+    return found | {str(path.relative_to(root)): path.read_bytes() for path in links}
 
 
 def _enable_units(root: Path) -> None:
