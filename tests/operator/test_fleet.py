@@ -65,6 +65,16 @@ def test_a_rollout_under_way_has_its_phase_its_step_and_both_weights() -> None:
     assert scrapes.value("modelendpoint_condition", type="Reconciling", reason="Paused") == 1
 
 
+def test_exposed_is_told_only_of_endpoints_that_ask_for_it() -> None:
+    world = a_serving_world()
+    scrapes = Scrapes(world)
+    assert not [labels for labels in map(str, scrapes.series("modelendpoint_condition")) if "Exposed" in labels]
+
+    world.edit(routing={"ingress": {"hostnames": ["churn.example.com"]}})
+    world.settle(turns=12)
+    assert scrapes.value("modelendpoint_condition", type="Exposed", reason="Waiting") == 0
+
+
 def test_what_a_gate_knows_is_told() -> None:
     world = a_serving_world(rollout={**BY_TIME, "gates": {"errorRate": {}}})
     scrapes = Scrapes(world)
