@@ -59,7 +59,9 @@ def note_of_change(before: ScaleStatus | None, scale: ScaleStatus | None) -> Eve
     """Tell that the requests made the number of pods another one."""
     if before is None or scale is None or scale.replicas == before.replicas:
         return None
-    if scale.for_requests == before.for_requests:
+    if scale.for_requests == before.for_requests or scale.measured_at == before.measured_at:
+        return None  # Somebody changed the spec, and knows why.
+    if scale.requests_per_second is None:
         return None
     message = f"From {before.replicas} to {scale.replicas} pods for {scale.requests_per_second:g} requests per second"
     return EventNote(reason="Scaled", message=message)

@@ -246,6 +246,16 @@ def test_people_are_told_why_the_number_is_another_one() -> None:
     assert note_of_change(before, load.scale) is None  # whoever changed the spec knows why
 
 
+def test_other_limits_hold_at_once_and_need_no_explanation() -> None:
+    load = Load()
+    load.look()
+    before = load.scale
+    load.autoscaling = AUTOSCALING | {"minReplicas": 4}
+
+    assert load.look(seconds=1) == 4
+    assert note_of_change(before, load.scale) is None
+
+
 def test_an_autoscaler_that_knows_no_cpu_says_what_it_lacks() -> None:
     load = Load(autoscaling={"maxReplicas": 9, "targetCPUUtilizationPercent": 60})
     ref = ObjectRef(api_version="autoscaling/v2", kind="HorizontalPodAutoscaler", name="churn")
