@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dashboards import render_dashboards
 from modelendpoint_operator.api.batch_crd import BATCH_PREDICTION
 from modelendpoint_operator.api.crd import MODEL_ENDPOINT, CustomResource, build_crd, build_schema, schema_at
 from modelendpoint_operator.names import API_VERSION, GROUP, KIND
@@ -28,6 +29,7 @@ def generated_files() -> dict[Path, str]:
     return {
         **{folder / name: crd for name, crd in crds.items() for folder in (Path("crds"), CHART / "files/crds")},
         **{Path(f"docs/reference/{kind.singular}.md"): render_reference(kind) for kind in KINDS},
+        **{CHART / "files/dashboards" / name: text for name, text in render_dashboards().items()},
         CHART / "README.md": render_chart_readme((ROOT / CHART / "values.yaml").read_text()),
         Path("docs/reference/settings.md"): render_settings(),
         ARGOCD / "argocd-cm.yaml": render_argocd_settings(ROOT / ARGOCD),

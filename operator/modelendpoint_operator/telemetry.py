@@ -43,6 +43,11 @@ class Telemetry:
         self._rows = Counter(
             "modelendpoint_batch_rows_total", "Rows of runs that were completed.", ["outcome"], registry=self.registry
         )
+        # All are there from the start, so that the first one is an increase.
+        for phase in (Phase.COMPLETE, Phase.FAILED):
+            self._runs.labels(phase.lower())
+        for outcome in ("predicted", "rejected"):
+            self._rows.labels(outcome)
         self._missed = Counter(
             "modelendpoint_batch_missed_runs_total", "Runs that were due and did not start.", registry=self.registry
         )

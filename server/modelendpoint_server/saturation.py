@@ -17,11 +17,11 @@ from modelendpoint_server.cgroup import ROOT, memory_in_use
 
 
 class Machine(NamedTuple):
-    """What the container may use."""
+    """What the server may use."""
 
     cores: int
     memory: int
-    """Bytes."""
+    """Bytes: the container's limit without the reserve (``memory_cap``)."""
 
 
 class Saturation(Collector):
@@ -46,7 +46,7 @@ class Saturation(Collector):
         figures = (
             ("ready", "1 while the server takes requests.", float(self._is_ready())),
             ("memory_bytes", "Memory in use that the kernel can't take back.", memory_used()),
-            ("memory_limit_bytes", "Memory at which the kernel ends the container.", machine.memory),
+            ("memory_limit_bytes", "Memory that the server may use; beyond it requests fail.", machine.memory),
             ("cpu_cores", "Cores that the server may use.", machine.cores),
             ("requests_running", "Predictions that have a place.", admission.running),
             ("requests_running_limit", "Places for predictions.", admission.places),

@@ -97,7 +97,7 @@ def build_service(
     saturation = Saturation(
         endpoint=settings.name,
         revision=settings.revision,
-        machine=Machine(cores=cores, memory=memory),
+        machine=Machine(cores=cores, memory=max(1, memory - settings.memory_reserve_bytes)),
         admission=admission,
         is_ready=lambda: lifecycle.report().state is State.READY,
     )
