@@ -88,11 +88,6 @@ def _failed(labels: str, code: int = 5) -> str:
     return f'{labels}, envoy_response_code_class="{code}"'
 
 
-def _fine(labels: str) -> str:
-    # Of a revision that never failed there is no series for failures, so the others are counted.
-    return f'{labels}, envoy_response_code_class!="5"'
-
-
 _ANSWERS = "envoy_http_downstream_rq_xx"
 _OF_REVISIONS = "envoy_cluster_upstream_rq_xx"
 
@@ -176,8 +171,10 @@ ENDPOINT = (
             plot(
                 "Answered 5xx",
                 ask(
-                    f"(1 - sum by (revision) ({_rate(_OF_REVISIONS, _fine(_ONE))})"
-                    f" / sum by (revision) ({_rate(_OF_REVISIONS)})) {_WHO}",
+                    # Of a revision that never failed there is no series for failures.
+                    f"(sum by (revision) ({_rate(_OF_REVISIONS, _failed(_ONE))})"
+                    f" or 0 * sum by (revision) ({_rate(_OF_REVISIONS)}))"
+                    f" / sum by (revision) ({_rate(_OF_REVISIONS)}) {_WHO}",
                     _NAMED,
                 ),
                 unit="percentunit",
