@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import Metric
 
 from modelendpoint_operator import names
@@ -147,6 +148,31 @@ def test_the_monitors_find_the_pods_that_the_operator_makes() -> None:
         assert spec["namespaceSelector"] == {"any": True}
     (elsewhere, _) = of_kind(render_chart({"podMonitor": {"enabled": True}, "watchNamespaces": ["a"]}), "PodMonitor")
     assert elsewhere["spec"]["namespaceSelector"] == {"matchNames": ["a"]}
+
+
+def test_the_pods_of_an_endpoint_have_the_labels_and_ports_that_the_monitors_look_for() -> None:
+    expected = CHART.parents[1] / "tests/operator/manifests/cases/variants/expected.yaml"
+    pods = [
+        manifest["spec"]["template"]
+        for manifest in yaml.safe_load_all(expected.read_text())
+        if manifest.get("kind") == "Deployment"
+    ]
+    for monitor in of_kind(MONITORED, "PodMonitor"):
+        selector, (endpoint,) = monitor["spec"]["selector"], monitor["spec"]["podMetricsEndpoints"]
+        components = selector["matchExpressions"][0]["values"]
+        found = [
+            pod
+            for pod in pods
+            if selector["matchLabels"].items() <= pod["metadata"]["labels"].items()
+            and pod["metadata"]["labels"][names.LABEL_COMPONENT] in components
+        ]
+        assert found
+        for pod in found:
+            assert endpoint["port"] in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+            assert pod["metadata"]["labels"][names.LABEL_ENDPOINT]
+    # As Prometheus writes the labels that the monitors take over.
+    for label in (names.LABEL_ENDPOINT, names.LABEL_ARM):
+        assert any(re.sub("[./]", "_", label) in str(monitor) for monitor in of_kind(MONITORED, "PodMonitor"))
 
 
 def test_the_dashboards_are_what_grafanas_sidecar_takes() -> None:
