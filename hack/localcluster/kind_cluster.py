@@ -4,6 +4,7 @@ On the user's Docker with the node image of kind's release; or on a Docker of it
 one that is packed from packages (``localcluster.node_image``).
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -86,7 +87,9 @@ class KindCluster:
         """Delete it, and keep the logs of its nodes; end its Docker, if it has one of its own."""
         with locked(self.folder.lock):
             if self._is_there():
-                self._kind("export", "logs", f"--name={self._kind_name}", str(self.folder.log))
+                # Ends with an error if one log of many can't be had; those that can are written all the same.
+                with contextlib.suppress(ClusterError):
+                    self._kind("export", "logs", f"--name={self._kind_name}", str(self.folder.log))
                 self._kind("delete", "cluster", *self._options)
             if self.own_docker:
                 self.own_docker.stop()
@@ -147,6 +150,8 @@ class KindCluster:
                 raise ClusterError(NO_DOCKER)
             return wanted
         image = NodeImage(self.cache)
+        if self._is_there():
+            return image.reference
         archive = image.ensure()
         if self.own_docker.start():
             self.own_docker.import_image(archive, image.reference)

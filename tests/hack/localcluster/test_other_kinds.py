@@ -16,6 +16,7 @@ echo "$(basename "$0") $*" >> "{log}"
 case "$*" in
   "get clusters") cat "{there}" ;;
   "create cluster "*) cat "{folder}/created" >> "{there}" ;;
+  "export logs "*) echo "no crictl" >&2; exit 126 ;;
   "version") [ ! -e "{folder}/has-no-daemon" ] || exit 1 ;;
   "get nodes "*) echo modelendpoint-demo-control-plane; echo modelendpoint-demo-worker ;;
   *"config view"*) echo "a kubeconfig" ;;
@@ -131,6 +132,12 @@ def test_every_kind_command_names_our_cluster_and_never_the_users_kubeconfig(com
     assert changing
     assert all("--name=modelendpoint-demo" in line for line in changing)
     assert all("--kubeconfig=" in line for line in changing if "delete" in line)
+
+
+def test_a_cluster_whose_logs_can_not_be_had_is_deleted_all_the_same(commands: Commands, cache: Cache) -> None:
+    commands.have_cluster("modelendpoint-demo")
+    kind_cluster(cache).down()
+    assert any(line.startswith("kind delete cluster --name=modelendpoint-demo") for line in commands.called)
 
 
 def test_taking_down_a_kind_cluster_that_is_not_there_deletes_nothing(commands: Commands, cache: Cache) -> None:
