@@ -47,7 +47,7 @@ class View:
     situation: Situation
     course: Course
     arms: Sequence[ArmCourse]
-    """The variants."""
+    """The variants and shadows."""
     serving: Sequence[int]
     """The revisions that the routers send requests to."""
     routes: RoutesStatus
@@ -82,7 +82,7 @@ def build_conditions(endpoint: ModelEndpoint, story: Story, *, available: Story,
 
 
 def tell_arm(course: ArmCourse, situation: Situation, *, deadline: timedelta) -> Story | None:
-    """Tell what a variant waits for, or what is wrong with it; None when it is as the spec says."""
+    """Tell what a variant or shadow waits for, or what is wrong with it; None when it is as the spec says."""
     seen, number = situation.seen, course.target
     if situation.suspended:
         return None
@@ -92,7 +92,7 @@ def tell_arm(course: ArmCourse, situation: Situation, *, deadline: timedelta) ->
     ready = seen.ready_pods(number)
     if not course.is_moving and course.answers and ready >= course.arm.replicas:
         return None
-    rest = "" if course.answers else "; the main model takes its requests"
+    rest = "" if course.answers or course.is_shadow else "; the main model takes its requests"
     message = f"{course.called}, revision {number}: {_waiting_for(seen, number)}{rest}"
     if course.since is not None and situation.now - course.since > deadline:
         message = f"{message}; that takes longer than {int(deadline.total_seconds())} s"
@@ -229,7 +229,7 @@ def _tell_steady(view: View) -> Story:
         return Story(reason="Routing", message=_routing_message(seen, view.routes.version), reconciling=True)
     if course.is_baking:
         return Story(reason="Baking", message=baking_message(course, view.situation), good=True)
-    traffic = "all traffic that the variants leave" if view.arms else "all traffic"
+    traffic = "all traffic that the variants leave" if view.endpoint.spec.variants else "all traffic"
     growing = f"; it {lacking}" if lacking else ""
     return Story(reason="Serving", message=f"Revision {course.stable} serves {traffic}{growing}", good=True)
 

@@ -33,9 +33,12 @@ class Leg:
 
     revision: int
     weight: int
-    """Percent of all requests for a variant; the others are percent of what the variants leave, and 100 together."""
+    """Percent of all requests for a variant or shadow; the others are percent of what the variants leave, and 100
+    together."""
     arm: str | None = None
-    """The variant that it belongs to; None for the main model."""
+    """The variant or shadow that it belongs to; None for the main model."""
+    copies: bool = False
+    """Whether it is a shadow, which gets copies of requests only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class PodSeen:
     ready: bool
     terminating: bool
     arm: str | None = None
-    """The variant that it belongs to; None for the main model."""
+    """The variant or shadow that it belongs to; None for the main model."""
     poked: str | None = None
     """The value by which its kubelet was last told to refresh its mounted files."""
     trouble: str | None = None

@@ -69,7 +69,7 @@ class Outline:
     settings: Settings
     course: Course
     arms: Sequence[ArmCourse]
-    """The variants."""
+    """The variants and shadows."""
     scale: ScaleStatus | None
     """Where autoscaling stands."""
     replicas: Mapping[int, int]
@@ -146,7 +146,8 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
     course, arms = advance(situation), advance_arms(situation, targets)
     # Without the main model there is nothing to take a share of.
     legs = (*main, *arm_legs(arms, situation)) if (main := wanted_legs(course, situation)) else ()
-    documents = build_documents(endpoint, legs, _clusters(seen, legs), domain=settings.cluster_domain)
+    shadows = {number for arm in arms if arm.is_shadow for number in arm.revisions}
+    documents = build_documents(endpoint, legs, _clusters(seen, legs), shadows=shadows, domain=settings.cluster_domain)
     routes = _routes(endpoint, seen, version=route_version(documents[names.ROUTES_FILE]), now=now)
     replicas = _safe_replicas(wanted_replicas(course, situation) | arm_replicas(arms, situation), seen)
     return Outline(
@@ -175,10 +176,10 @@ def _with_digests(seen: Observation) -> dict[int, RevisionRecord]:
 def _number_targets(
     endpoint: ModelEndpoint, records: dict[int, RevisionRecord], *, server_image: str
 ) -> tuple[int, dict[str, int]]:
-    """Number the revisions that the spec asks for, the main model's and each variant's; new ones are added."""
+    """Number the revisions that the spec asks for, the main model's and each arm's; new ones are added."""
     spec = endpoint.spec
     main = _number(endpoint, records, RevisionTemplate.from_spec(spec, server_image=server_image))
-    arms = {arm.name: RevisionTemplate.of_arm(arm, spec, server_image=server_image) for arm in spec.variants}
+    arms = {arm.name: RevisionTemplate.of_arm(arm, spec, server_image=server_image) for arm in spec.arms}
     return main, {name: _number(endpoint, records, template) for name, template in arms.items()}
 
 
@@ -191,7 +192,7 @@ def _number(endpoint: ModelEndpoint, records: dict[int, RevisionRecord], templat
     numbers = [
         *records,
         *(serving.revision for serving in (status.stable, status.candidate) if serving),
-        *(number for arm in status.variants for number in (arm.revision, arm.next_revision) if number),
+        *(number for arm in status.arms for number in (arm.revision, arm.next_revision) if number),
         *(past.revision for past in status.history),
         *(past.revision for past in status.rejected),
     ]
@@ -361,7 +362,8 @@ def _status(outline: Outline) -> ModelEndpointStatus:
         selector=",".join([*(f"{key}={value}" for key, value in sorted(selector.items())), f"!{names.LABEL_ARM}"]),
         stable=stable,
         candidate=candidate.model_copy(update={"url": url}) if candidate else None,
-        variants=[_arm_status(outline, arm) for arm in outline.arms],
+        variants=[_arm_status(outline, arm) for arm in outline.arms if not arm.is_shadow],
+        shadows=[_arm_status(outline, arm) for arm in outline.arms if arm.is_shadow],
         rollout=course.rollout,
         scale=outline.scale,
         routes=outline.routes,
@@ -430,7 +432,7 @@ def _live_weight(outline: Outline, number: int) -> int:
     if live is not None:
         return next((leg.weight for leg in live if leg.revision == number), 0)
     status = outline.endpoint.status
-    before = (part for part in (status.stable, status.candidate, *status.variants) if part and part.revision == number)
+    before = (part for part in (status.stable, status.candidate, *status.arms) if part and part.revision == number)
     return next((part.weight for part in before), 0)
 
 
@@ -446,7 +448,7 @@ def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, .
     ]
     before = outline.endpoint.status
     known = {told.message for told in before.conditions if told.type == "Stalled"}
-    known |= {arm.message for arm in before.variants if arm.message} | {note.message for note in happened}
+    known |= {arm.message for arm in before.arms if arm.message} | {note.message for note in happened}
     stories = (tell_arm(arm, outline.situation, deadline=outline.deadline) for arm in outline.arms)
     stuck = {story.message: story.reason for story in stories if story and story.stalled}
     stuck |= {told.message: told.reason for told in status.conditions if told.type == "Stalled"}

@@ -113,6 +113,7 @@ def test_defaults_are_filled_in_by_the_server_and_the_authors_text_stays(cluster
             },
         },
         "variants": [],
+        "shadows": [],
         "routing": {"replicas": 2, "timeoutSeconds": 60, "allowPinning": False},
         "revisionHistoryLimit": 10,
     }

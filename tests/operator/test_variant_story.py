@@ -1,5 +1,6 @@
 """Variants in the life of an endpoint: beside the main model and its rollouts, and beside each other."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -243,3 +244,69 @@ def test_a_variant_that_does_not_get_ready_in_time_is_stalled() -> None:
 
     assert world.condition("Stalled")["reason"] == "ProgressDeadlineExceeded"  # type: ignore[index]
     assert "Variant b, revision 2: 0 of 1 pods ready (loading the model)" in arm(world, "b")["message"]
+
+
+# Shadows.
+
+NEXT: dict[str, Any] = {"name": "next", "model": model_of("2"), "percent": 50}
+
+
+def mirrored(world: World) -> dict[int, int]:
+    """Percent of the requests of which a revision gets copies, by the written routes."""
+    routes = json.loads(world.objects[Key("ConfigMap", "churn-router")]["data"]["rds.json"])
+    (weighted, _) = routes["resources"][0]["virtual_hosts"][0]["routes"]
+    policies = weighted["route"].get("request_mirror_policies", [])
+    return {
+        int(policy["cluster"].rpartition("-r")[2]): policy["runtime_fraction"]["default_value"]["numerator"]
+        for policy in policies
+    }
+
+
+def test_a_shadow_gets_copies_when_its_pods_are_ready_and_no_share() -> None:
+    world = a_serving_world()
+    world.edit(shadows=[NEXT])
+    assert mirrored(world) == {}
+    world.settle()
+
+    assert (world.reason(), split(world), mirrored(world)) == ("Serving", {1: 100}, {2: 50})
+    (told,) = world.status["shadows"]
+    assert (told["name"], told["revision"], told["weight"], told["readyReplicas"]) == ("next", 2, 50, 1)
+    assert world.told()[-2:] == ["ShadowStarted", "ShadowServes"]
+    assert_clean(world)
+
+
+def test_a_shadow_without_pods_gets_no_copies_and_a_removed_one_goes() -> None:
+    world = a_serving_world(shadows=[NEXT])
+    world.fail_pods(2)
+    world.reconcile()
+    assert mirrored(world) == {}
+
+    world.settle()
+    assert mirrored(world) == {2: 50}
+    world.edit(shadows=[])
+    world.settle()
+    assert (mirrored(world), world.replicas(2), world.told()[-1]) == ({}, None, "ShadowRemoved")
+    assert_clean(world)
+
+
+def test_a_shadow_that_becomes_a_variant_keeps_its_pods() -> None:
+    world = a_serving_world(shadows=[NEXT])
+    pods = [pod.name for pod in world.pods_of(2)]
+    world.edit(shadows=[], variants=[{"name": "next", "model": model_of("2"), "weight": 20}])
+    world.settle()
+
+    assert [pod.name for pod in world.pods_of(2)] == pods
+    assert (split(world), mirrored(world), world.reason()) == ({1: 80, 2: 20}, {}, "Serving")
+
+
+def test_a_broken_shadow_is_told_and_hurts_nothing() -> None:
+    world = a_serving_world()
+    world.edit(shadows=[{**NEXT, "model": model_of(BROKEN)}], model=model_of("3"), rollout=REPLACE)
+    world.settle()
+
+    assert world.status["stable"]["version"] == "3"
+    assert world.condition("Stalled")["message"] == f"Shadow next, revision {arm_of_shadow(world)}: not an ONNX model"  # type: ignore[index]
+
+
+def arm_of_shadow(world: World) -> int:
+    return int(world.status["shadows"][0]["nextRevision"])

@@ -128,6 +128,7 @@ ACCEPTED += [
     ("churn", variants({"name": "challenger", "weight": 10}, {"weight": 90, "replicas": 3}, {})),
     ("churn", variants({**resources(limits={"cpu": 1}), **model("pvc://models/m.onnx")})),
     ("churn", {"variants": []}),
+    ("churn", variants({}) | {"shadows": [{"name": "next", **model("s3://m/k"), "percent": 10}]}),
     ("churn", variants({"match": {"header": {"name": "X-Tester", "exact": "yes, please"}}}, {"weight": 5})),
     ("churn", routing(allowPinning=True)),
 ]
@@ -138,6 +139,11 @@ BREAKING_A_RULE = [
         "churn",
         variants({"weight": 50}, {"weight": 51}, {}),
         "spec.variants: Forbidden: the weights together must not be above 100",
+    ),
+    (
+        "churn",
+        variants({}) | {"shadows": [{"name": "v0", **model("s3://m/k")}]},
+        "spec.shadows: Forbidden: a shadow must not have the name of a variant",
     ),
     ("churn", variants(model("s3://bucket")), "spec.variants[0].model.uri: Forbidden: must have a path"),
     (
@@ -323,6 +329,7 @@ WRONG_VALUES = [
     ),
     (routing(allowPinning="yes"), 'spec.routing.allowPinning: Invalid value: "string"'),
     (variants({"weight": 101}), "spec.variants[0].weight: Invalid value: 101"),
+    ({"shadows": [{"name": "b", **model("s3://m/k"), "percent": 101}]}, "spec.shadows[0].percent: Invalid value: 101"),
     (variants({"replicas": 0}), "spec.variants[0].replicas: Invalid value: 0"),
     (variants(*({} for _ in range(9))), "spec.variants: Too many: 9"),
     ({"replica": 3}, 'unknown field "spec.replica"'),

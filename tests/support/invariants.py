@@ -156,7 +156,7 @@ def assert_clean(world: World, *, kept: Collection[int] = ()) -> None:
     """Check that nothing is left of what is not in use, after things came to rest."""
     status = world.status
     in_use = [part["revision"] for part in (status.get("stable"), status.get("candidate")) if part] + [*kept]
-    for arm in status.get("variants", []):
+    for arm in [*status.get("variants", []), *status.get("shadows", [])]:
         in_use += [arm[field] for field in ("revision", "nextRevision") if field in arm]
     children = {names.revision_name(NAME, revision) for revision in in_use}
     assert world.kept("Deployment") == children | {f"{NAME}-router"}

@@ -48,7 +48,8 @@ class RouterRig:
         hosts: dict[int, list[Host]] = {}
         for server in servers:
             hosts.setdefault(server.revision, []).append(server.host)
-        documents = build_documents(endpoint, legs, list(hosts))
+        shadows = {leg.revision for leg in legs if leg.copies}
+        documents = build_documents(endpoint, legs, list(hosts), shadows=shadows)
         self.router.write(documents, hosts)
         if not self.router.is_running:
             self.router.start()

@@ -25,10 +25,12 @@ DESCRIPTION = (
 LIST_KEYS = {
     "spec.rollout.gates.http": "name",
     "spec.rollout.gates.prometheus": "name",
+    "spec.shadows": "name",
     "spec.variants": "name",
     "status.conditions": "type",
     "status.history": "revision",
     "status.rejected": "revision",
+    "status.shadows": "name",
     "status.variants": "name",
 }
 """Lists whose items are known by one field, so that server-side apply merges them item by item."""

@@ -18,7 +18,8 @@ class RevisionTemplate(ApiModel):
     server_image: str
     """The image of its server."""
     arm: str | None = None
-    """The variant that it belongs to; None for the main model. The same model in another one is another revision."""
+    """The variant or shadow that it belongs to; None for the main model. The same model in another one is another
+    revision."""
 
     @classmethod
     def from_spec(cls, spec: ModelEndpointSpec, *, server_image: str) -> "RevisionTemplate":
@@ -27,7 +28,7 @@ class RevisionTemplate(ApiModel):
 
     @classmethod
     def of_arm(cls, arm: Arm, spec: ModelEndpointSpec, *, server_image: str) -> "RevisionTemplate":
-        """Take the snapshot that a variant asks for now."""
+        """Take the snapshot that a variant or shadow asks for now."""
         return cls(model=arm.model, server=arm.server or spec.server, server_image=server_image, arm=arm.name)
 
     @property

@@ -153,6 +153,14 @@ RULES = (
     *_model_rules("spec.model"),
     *_server_rules("spec.server"),
     *_arm_rules("spec.variants"),
+    *_arm_rules("spec.shadows"),
+    Rule(
+        at="spec",
+        rule="!has(self.variants) || !has(self.shadows)"
+        " || !self.shadows.exists(shadow, self.variants.exists(variant, variant.name == shadow.name))",
+        message="a shadow must not have the name of a variant",
+        field=".shadows",
+    ),
     Rule(
         at="spec.variants",
         rule="self.map(variant, has(variant.weight) ? variant.weight : 0).sum() <= 100",

@@ -257,6 +257,14 @@ class Variant(Arm):
     """Requests that go to this variant and to no other, whatever its weight is; such as those of testers."""
 
 
+class Shadow(Arm):
+    """A model that gets copies of requests, whose answers nobody gets."""
+
+    percent: Weight = 100
+    """Percent of all requests of which it gets a copy, once its pods are ready. Copies that it is too slow for are
+    dropped."""
+
+
 class Routing(ApiModel):
     """The router in front of the model servers."""
 
@@ -296,6 +304,9 @@ class ModelEndpointSpec(ApiModel):
     variants: Annotated[list[Variant], Field(max_length=8)] = []
     """Other models that answer shares of the requests beside the main one, to be compared with it. A rollout of the
     main model goes on beside them; adding, changing or removing one disturbs no other."""
+    shadows: Annotated[list[Shadow], Field(max_length=4)] = []
+    """Models that get copies of requests, to see how they do under real traffic. No answer of theirs, slowness or
+    failure ever reaches a client."""
     routing: Routing = Routing()
     """The router in front of the model servers. A change here starts no new revision."""
     revision_history_limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10
@@ -311,3 +322,8 @@ class ModelEndpointSpec(ApiModel):
             "Ingress": self.routing.ingress is not None,
         }
         return frozenset(kind for kind, is_asked in asked.items() if is_asked)
+
+    @property
+    def arms(self) -> tuple[Variant | Shadow, ...]:
+        """All models beside the main one, in their order: variants, then shadows."""
+        return (*self.variants, *self.shadows)

@@ -59,7 +59,7 @@ class RevisionStatus(ApiModel):
 
 
 class ArmStatus(ApiModel):
-    """What is true for a variant."""
+    """What is true for a variant or a shadow."""
 
     name: str
     """Its name."""
@@ -74,7 +74,7 @@ class ArmStatus(ApiModel):
     sha256: Sha256 | None = None
     """Digest of its bytes."""
     weight: Weight = 0
-    """Percent of all requests that the routers give it now."""
+    """Percent of all requests that the routers give it now; a shadow gets copies of as many."""
     replicas: int = 0
     """Number of its pods wanted."""
     ready_replicas: int = 0
@@ -305,6 +305,8 @@ class ModelEndpointStatus(ApiModel):
     """The revision that is being rolled out."""
     variants: list[ArmStatus] = []
     """The variants, in the order of the spec."""
+    shadows: list[ArmStatus] = []
+    """The shadows, in the order of the spec."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
     scale: ScaleStatus | None = None
@@ -324,3 +326,8 @@ class ModelEndpointStatus(ApiModel):
     """Revisions that served, the latest first."""
     conditions: list[Condition] = []
     """Ready, Available, Reconciling, Stalled."""
+
+    @property
+    def arms(self) -> tuple[ArmStatus, ...]:
+        """All variants and shadows."""
+        return (*self.variants, *self.shadows)

@@ -6,7 +6,7 @@ listeners and the bootstrap is therefore nothing but names. Choosing weights mus
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from modelendpoint_operator import names
@@ -29,15 +29,27 @@ was told to end still answers, so that no request meets one that has ended."""
 CHECK_TIMEOUT_SECONDS = 5
 """Longer than a busy server ever takes to say that it is ready: three that fail in a row take its traffic away."""
 
+COPIES_AT_ONCE = {"max_connections": 64, "max_pending_requests": 16, "max_requests": 64}
+"""Copies that a router pod has under way to a shadow at the same time. Each may hold a body of
+``WHOLE_BODY_BYTES``; more are dropped, so that a shadow which is too slow can't fill the router's memory."""
+
 UPSTREAM_IDLE_SECONDS = 20
 """Below the model server's own 30 s, so that never a request meets a connection that the server is just closing."""
 
 
 def build_clusters(
-    endpoint: ModelEndpoint, revisions: Sequence[int], *, domain: str = names.CLUSTER_DOMAIN
+    endpoint: ModelEndpoint,
+    revisions: Sequence[int],
+    *,
+    shadows: Collection[int] = (),
+    domain: str = names.CLUSTER_DOMAIN,
 ) -> Document:
     """Build the clusters (CDS): one for each revision, whose hosts are the revision's pods that say they are ready."""
-    return discovery([_cluster(endpoint, revision, domain=domain) for revision in sorted(set(revisions))])
+    clusters = {revision: _cluster(endpoint, revision, domain=domain) for revision in sorted(set(revisions))}
+    copies_only = {"circuit_breakers": {"thresholds": [COPIES_AT_ONCE]}}
+    return discovery(
+        [{**cluster, **copies_only} if revision in shadows else cluster for revision, cluster in clusters.items()]
+    )
 
 
 def build_listeners(endpoint: ModelEndpoint) -> Document:
@@ -68,9 +80,10 @@ def build_documents(
     legs: Sequence[Leg],
     cluster_revisions: Sequence[int],
     *,
+    shadows: Collection[int] = (),
     domain: str = names.CLUSTER_DOMAIN,
 ) -> dict[str, Document]:
-    """Build all files of the router's ConfigMap.
+    """Build all files of the router's ConfigMap. ``shadows`` are the revisions that get copies only.
 
     A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
     the write after the one that takes its last leg: Envoy takes up the two files one after the other.
@@ -78,7 +91,7 @@ def build_documents(
     return {
         names.BOOTSTRAP_FILE: build_bootstrap(endpoint),
         listeners_file(endpoint.spec.routing): build_listeners(endpoint),
-        names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions, domain=domain),
+        names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions, shadows=shadows, domain=domain),
         names.ROUTES_FILE: build_routes(endpoint, legs),
     }
 

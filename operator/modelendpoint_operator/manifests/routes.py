@@ -5,7 +5,7 @@ shares the traffic out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelendpoint_operator import names
@@ -59,7 +59,7 @@ def route_version(routes: Mapping[str, Any]) -> str:
 
 
 def _written(leg: Leg) -> Document:
-    return {name: value for name, value in vars(leg).items() if value is not None}
+    return {name: value for name, value in vars(leg).items() if value is not None and value is not False}
 
 
 def _routes(choice: Choice) -> Iterator[Document]:
@@ -72,6 +72,25 @@ def _routes(choice: Choice) -> Iterator[Document]:
 
 
 def _choices(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Iterator[Choice]:
+    mirrors = {"request_mirror_policies": [_mirror(endpoint, leg) for leg in legs if leg.copies and leg.weight > 0]}
+    for choice in _answering(endpoint, [leg for leg in legs if not leg.copies]):
+        if not mirrors["request_mirror_policies"] or "route" not in choice.action:
+            yield choice
+        else:
+            yield replace(choice, action={**choice.action, "route": {**choice.action["route"], **mirrors}})
+
+
+def _mirror(endpoint: ModelEndpoint, leg: Leg) -> Document:
+    """Send copies of a share of the requests; what becomes of them is not waited for."""
+    return {
+        "cluster": names.revision_name(endpoint.name, leg.revision),
+        "runtime_fraction": {"default_value": {"numerator": leg.weight, "denominator": "HUNDRED"}},
+        # The server must see the request as it was.
+        "disable_shadow_host_suffix_append": True,
+    }
+
+
+def _answering(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Iterator[Choice]:
     if not any(leg.weight > 0 for leg in legs):
         yield Choice(action=_refusal("No revision of this endpoint is ready; see the status of the ModelEndpoint"))
         return

@@ -1,4 +1,4 @@
-"""Variants: which revision of each gets its requests, and which one follows.
+"""Variants and shadows: which revision of each gets its requests, and which one follows.
 
 An arm has no steps. The revision that the spec asks for starts beside the one that serves, and takes over all requests
 of the arm as soon as all its pods are ready and every router sees them; one that does not get ready changes nothing. No
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from modelendpoint_operator.api.spec import Variant
+from modelendpoint_operator.api.spec import Shadow, Variant
 from modelendpoint_operator.api.status import ArmStatus
 from modelendpoint_operator.observation import Leg
 from modelendpoint_operator.plan import EventNote
@@ -20,7 +20,7 @@ from modelendpoint_operator.rollout.course import Situation
 class ArmCourse:
     """Where one arm stands and goes; all of it but the notes is kept in the status."""
 
-    arm: Variant
+    arm: Variant | Shadow
     serving: int | None
     """The revision that gets its requests; None until one was ready."""
     target: int
@@ -33,9 +33,24 @@ class ArmCourse:
     """What happened in this pass."""
 
     @property
+    def kind(self) -> str:
+        """Say what it is."""
+        return "Shadow" if self.is_shadow else "Variant"
+
+    @property
+    def is_shadow(self) -> bool:
+        """Say whether it gets copies only."""
+        return isinstance(self.arm, Shadow)
+
+    @property
+    def percent(self) -> int:
+        """Percent of all requests that it shall get."""
+        return self.arm.percent if isinstance(self.arm, Shadow) else self.arm.weight
+
+    @property
     def called(self) -> str:
         """Name it as people do."""
-        return f"Variant {self.arm.name}"
+        return f"{self.kind} {self.arm.name}"
 
     @property
     def is_moving(self) -> bool:
@@ -55,19 +70,19 @@ class ArmCourse:
 
 def advance_arms(situation: Situation, targets: Mapping[str, int]) -> tuple[ArmCourse, ...]:
     """Go as far with each arm as what was seen permits. ``targets`` are the revisions that the spec asks for."""
-    memory = {known.name: known for known in situation.endpoint.status.variants}
+    memory = {known.name: known for known in situation.endpoint.status.arms}
     return tuple(
         _advance(arm, memory.get(arm.name, ArmStatus(name=arm.name)), situation, target=targets[arm.name])
-        for arm in situation.endpoint.spec.variants
+        for arm in situation.endpoint.spec.arms
     )
 
 
 def arm_legs(arms: Sequence[ArmCourse], situation: Situation) -> tuple[Leg, ...]:
-    """Share the traffic. An arm without pods gets none of it: the main model answers in its place."""
+    """Share the traffic. An arm without pods gets none of it: the main model answers in a variant's place."""
     if situation.suspended:
         return ()
     return tuple(
-        Leg(revision=course.serving, weight=course.arm.weight, arm=course.arm.name)
+        Leg(revision=course.serving, weight=course.percent, arm=course.arm.name, copies=course.is_shadow)
         for course in arms
         if course.serving is not None and course.answers
     )
@@ -85,14 +100,15 @@ def arm_replicas(arms: Sequence[ArmCourse], situation: Situation) -> dict[int, i
 
 def notes_of_removed(situation: Situation) -> Iterator[EventNote]:
     """Tell of the arms that the spec does not have any more."""
-    wanted = {arm.name for arm in situation.endpoint.spec.variants}
-    for known in situation.endpoint.status.variants:
-        if known.name not in wanted:
-            message = f"Variant {known.name}: it is not asked for any more; the main model takes its requests"
-            yield EventNote(reason="VariantRemoved", message=message)
+    wanted = {arm.name for arm in situation.endpoint.spec.arms}
+    status = situation.endpoint.status
+    for kind, arms in (("Variant", status.variants), ("Shadow", status.shadows)):
+        for known in arms:
+            if known.name not in wanted:
+                yield EventNote(reason=f"{kind}Removed", message=f"{kind} {known.name}: it is not asked for any more")
 
 
-def _advance(arm: Variant, memory: ArmStatus, situation: Situation, *, target: int) -> ArmCourse:
+def _advance(arm: Variant | Shadow, memory: ArmStatus, situation: Situation, *, target: int) -> ArmCourse:
     known = situation.records.get(memory.revision or 0)
     serving = known.number if known and known.template.arm == arm.name else None
     course = ArmCourse(arm=arm, serving=serving, target=target)
@@ -108,11 +124,11 @@ def _move(course: ArmCourse, memory: ArmStatus, situation: Situation) -> ArmCour
         course = replace(course, since=memory.since)
     else:
         note = f"revision {target} ({called}) is being deployed"
-        course = replace(course, since=situation.now).with_note("VariantStarted", note)
+        course = replace(course, since=situation.now).with_note(f"{course.kind}Started", note)
     if not _is_complete(course, situation):
         return course
-    note = f"revision {target} ({called}) takes its requests, {course.arm.weight} % of all"
-    return replace(course, serving=target, since=None).with_note("VariantServes", note)
+    note = f"revision {target} ({called}) gets {'copies of ' if course.is_shadow else ''}{course.percent} % of all requests"
+    return replace(course, serving=target, since=None).with_note(f"{course.kind}Serves", note)
 
 
 def _is_complete(course: ArmCourse, situation: Situation) -> bool:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import math
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from modelendpoint_operator.api.spec import ModelEndpointSpec
 from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES
 from modelendpoint_operator.observation import Leg
 from support.router_rig import RouterRig, an_endpoint
-from support.routers import ModelServer, model_servers
+from support.routers import Exchange, ModelServer, model_servers, wait_until
 
 CANDIDATE, STABLE = Leg(revision=8, weight=20), Leg(revision=7, weight=80)
 TREES, LARGE = Leg(revision=9, weight=10, arm="trees"), Leg(revision=10, weight=15, arm="large")
@@ -167,3 +168,57 @@ def test_large_bodies_are_matched_and_pinned_too(rig: tuple[RouterRig, tuple[Mod
         connection.request("POST", "/predict", body, {header: value})
         assert connection.getresponse().getheader("x-model-variant") == "trees"
         connection.close()
+
+
+# Shadows.
+
+NEXT = Leg(revision=8, weight=100, arm="next", copies=True)
+
+
+def test_a_shadow_gets_a_copy_of_every_request_with_its_id_and_its_answers_reach_nobody(
+    rig: tuple[RouterRig, tuple[ModelServer, ...]],
+) -> None:
+    router, servers = rig
+    router.serve_legs(an_endpoint(), [Leg(revision=7, weight=100), NEXT], servers)
+    stable, shadow = servers[0], servers[1]
+    stable.requests.clear()
+    shadow.requests.clear()
+
+    assert shares(router, 100) == {("7", ""): 100}
+    wait_until(lambda: len(shadow.requests) == 100)
+    ids, hosts, bodies = (
+        {(request[1][name]) for request in stable.requests} for name in ("x-request-id", "host", "content-length")
+    )
+    copied = [{request[1][name] for request in shadow.requests} for name in ("x-request-id", "host", "content-length")]
+    assert copied == [ids, hosts, bodies]
+
+
+def test_a_shadow_with_a_percentage_gets_as_many_copies(rig: tuple[RouterRig, tuple[ModelServer, ...]]) -> None:
+    router, servers = rig
+    router.serve_legs(an_endpoint(), [Leg(revision=7, weight=100), replace(NEXT, weight=20)], servers)
+    servers[1].requests.clear()
+
+    shares(router, 2000)
+
+    # Five standard deviations of 2000 draws with a chance of 20 %.
+    wait_until(lambda: abs(len(servers[1].requests) - 400) <= 90)
+
+
+def test_a_shadow_that_fails_or_hangs_is_not_noticed_by_clients(rig: tuple[RouterRig, tuple[ModelServer, ...]]) -> None:
+    router, servers = rig
+    hanging = threading.Event()
+    shadow = servers[1]
+    router.serve_legs(an_endpoint(), [Leg(revision=7, weight=100), NEXT], servers)
+    try:
+        shadow.behaviour = Exchange.reset
+        assert shares(router, 200) == {("7", ""): 200}
+        shadow.behaviour = lambda exchange: exchange.answer(500)
+        assert shares(router, 200) == {("7", ""): 200}
+        shadow.behaviour = lambda exchange: (hanging.wait(20), exchange.answer())[1]
+        shadow.requests.clear()
+        assert shares(router, 500) == {("7", ""): 500}
+        # More than 64 copies are never under way, and 16 wait for a connection at most.
+        assert len(shadow.requests) <= 80
+    finally:
+        hanging.set()
+        shadow.behaviour = Exchange.answer
