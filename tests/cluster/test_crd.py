@@ -261,6 +261,7 @@ def policy(cluster: Cluster) -> Iterator[None]:
     for role, user, right in (
         ("run-pods", "pod", ("--resource=pods",)),
         ("be-models", "tok", ("--resource=serviceaccounts/token", "--resource-name=models")),
+        ("open-doors", "ann", ("--resource=ingresses",)),
     ):
         cluster.kubectl("create", "role", role, *in_namespace, "--verb=create", *right)
         cluster.kubectl("create", "rolebinding", role, *in_namespace, f"--role={role}", f"--user={user}")
@@ -288,6 +289,43 @@ ELSEWHERE = WITH_SECRET.replace("s3://models/", "https://mine.example/")
 
 def apply_as(cluster: Cluster, user: str, manifest: str) -> None:
     cluster.kubectl("apply", "-f", "-", "-n", NAMESPACE, "--as", user, stdin=manifest)
+
+
+URGENT = {"server": {"priorityClassName": "urgent"}}
+URGENT_ARM = {"variants": [{"name": "b", "model": {"uri": "s3://m/b"}, **URGENT}]}
+BY_INGRESS = {"routing": {"ingress": {"hostnames": ["churn.example.com"]}}}
+BY_GATEWAY = {"routing": {"gateway": {"parentRefs": [{"name": "public"}]}}}
+
+
+@pytest.mark.usefixtures("policy")
+class TestPlacementOfEndpoints:
+    """Who may not do a thing himself may not let an endpoint do it either."""
+
+    @pytest.mark.parametrize(
+        ("user", "spec", "answer"),
+        [
+            ("bob", URGENT, "server.priorityClassName: bob may not create pods"),
+            ("bob", URGENT_ARM, "server.priorityClassName: bob may not create pods"),
+            ("pod", URGENT, None),
+            ("bob", BY_INGRESS, "spec.routing.ingress: bob may not create ingresses"),
+            ("ann", BY_INGRESS, None),
+            ("ann", BY_GATEWAY, "spec.routing.gateway: ann may not create httproutes"),
+        ],
+    )
+    def test_an_author_needs_the_right_himself(
+        self, cluster: Cluster, user: str, spec: dict[str, Any], answer: str | None
+    ) -> None:
+        manifest = an_endpoint("placed", **spec)
+        said = cluster.kubectl(
+            *("create", "-f", "-", "--dry-run=server", "-n", NAMESPACE, "--as", user), stdin=manifest, check=False
+        )
+        assert (answer or "created (server dry run)") in said
+
+    def test_who_has_not_the_right_may_scale_and_change_the_model(self, cluster: Cluster) -> None:
+        apply_as(cluster, "pod", an_endpoint("urgent", **URGENT))
+        bob = ("-n", NAMESPACE, "--as", "bob")
+        cluster.kubectl("scale", "mep", "urgent", "--replicas=2", *bob)
+        apply_as(cluster, "bob", an_endpoint("urgent", **URGENT, **model("s3://models/churn/4/model.onnx")))
 
 
 @pytest.mark.usefixtures("policy")
