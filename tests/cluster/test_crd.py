@@ -366,6 +366,17 @@ class TestSecretsOfEndpoints:
         with pytest.raises(CommandFailed, match="bob may not get the Secret"):
             apply_as(cluster, "bob", WITH_SECRET.replace("guarded", "later"))
 
+    @pytest.mark.parametrize("arms", ["variants", "shadows"])
+    def test_user_without_the_right_may_not_give_the_secret_to_another_model(self, cluster: Cluster, arms: str) -> None:
+        with_arm = {arms: [{"name": "b", **model("s3://m/k", credentialsSecretRef={"name": "models"})}]}
+        with pytest.raises(
+            CommandFailed, match=rf"spec.{arms}\[b\].model.credentialsSecretRef: bob may not get the Sec"
+        ):
+            apply_as(cluster, "bob", an_endpoint(f"with-{arms}", **with_arm))
+        apply_as(cluster, "ann", an_endpoint(f"with-{arms}", **with_arm))
+        # What was there before needs no right.
+        apply_as(cluster, "bob", an_endpoint(f"with-{arms}", **with_arm, replicas=2, **model("s3://m/other")))
+
     def test_user_without_the_right_may_delete(self, cluster: Cluster) -> None:
         apply_as(cluster, "ann", WITH_SECRET)
         cluster.kubectl("delete", "mep", "guarded", "-n", NAMESPACE, "--as", "bob")
