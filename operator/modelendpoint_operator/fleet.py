@@ -174,16 +174,17 @@ def _parts(status: ModelEndpointStatus) -> Iterator[_Part]:
                 replicas=serving.replicas,
                 ready=serving.ready_replicas,
             )
-    for arm in status.variants:
-        revision = arm.revision or arm.next_revision
-        if revision is not None:
-            yield _Part(
-                revision=revision,
-                role="variant",
-                variant=arm.name,
-                version=arm.version or "",
-                sha256=arm.sha256 or "",
-                weight=arm.weight,
-                replicas=arm.replicas,
-                ready=arm.ready_replicas,
-            )
+    for role, arms in (("variant", status.variants), ("shadow", status.shadows)):
+        for arm in arms:
+            revision = arm.revision or arm.next_revision
+            if revision is not None:
+                yield _Part(
+                    revision=revision,
+                    role=role,
+                    variant=arm.name,
+                    version=arm.version or "",
+                    sha256=arm.sha256 or "",
+                    weight=arm.weight,
+                    replicas=arm.replicas,
+                    ready=arm.ready_replicas,
+                )

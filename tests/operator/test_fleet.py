@@ -112,6 +112,16 @@ def test_the_pods_of_a_variant_have_series_of_their_own() -> None:
     assert scrapes.value("modelendpoint_traffic_weight", **variant) == 10
 
 
+def test_the_pods_of_a_shadow_are_told_from_those_that_answer() -> None:
+    world = a_serving_world(shadows=[{"name": "next", "model": model_of("9"), "percent": 50}])
+    scrapes = Scrapes(world)
+
+    (shadow,) = (labels for labels in scrapes.series("modelendpoint_traffic_weight") if labels["role"] == "shadow")
+    assert shadow["variant"] == "next"
+    assert scrapes.value("modelendpoint_traffic_weight", **shadow) == 50
+    assert scrapes.value("modelendpoint_traffic_weight", revision="1", role="stable", variant="") == 100
+
+
 def test_an_endpoint_that_is_gone_leaves_no_series() -> None:
     world = a_serving_world()
     scrapes = Scrapes(world)
