@@ -24,6 +24,7 @@ from modelendpoint_operator.rollout.course import Course, Situation
 from modelendpoint_operator.rollout.going_back import GATE_FAILED
 from modelendpoint_operator.rollout.judging import failure_of
 from modelendpoint_operator.rollout.messages import baking_message, failing_message, holding_message, paused_message
+from modelendpoint_operator.router_story import RouterConfig, RouterTrouble, find_trouble, lagging, waited_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,14 @@ class View:
     """The routes that the routers shall use."""
     deadline: timedelta
     """Time that a candidate's pods have to get ready."""
+    config: RouterConfig
+    """What the routers shall use."""
+
+    @property
+    def trouble(self) -> RouterTrouble | None:
+        """What is wrong with the routers."""
+        waited = waited_for(self.routes.since, self.situation.now)
+        return find_trouble(self.endpoint, self.seen, self.config, waited=waited, deadline=self.deadline)
 
     @property
     def endpoint(self) -> ModelEndpoint:
@@ -128,7 +137,10 @@ def build_condition(
 
 
 def _tell(view: View) -> Story:
-    """Tell of the main model, and when all is well with it of the variants: first of one that is stuck."""
+    """Tell of the routers, of the main model, and when all is well of the variants: first of one that is stuck."""
+    trouble = view.trouble
+    if trouble is not None:
+        return Story(reason=trouble.reason, message=trouble.message, stalled=True)
     main = _tell_main(view)
     told = (tell_arm(arm, view.situation, deadline=view.deadline) for arm in view.arms)
     stories = sorted((story for story in told if story), key=lambda story: not story.stalled)
@@ -227,6 +239,9 @@ def _tell_steady(view: View) -> Story:
         return Story(reason="PodsNotReady", message=f"Revision {course.stable} {lacking}", reconciling=True)
     if view.routes.live_since is None:
         return Story(reason="Routing", message=_routing_message(seen, view.routes.version), reconciling=True)
+    if behind := lagging(seen, view.config):
+        message = f"Waiting for router pods to take requests as spec.routing says: {', '.join(behind)}"
+        return Story(reason="Routing", message=message, reconciling=True)
     if course.is_baking:
         return Story(reason="Baking", message=baking_message(course, view.situation), good=True)
     traffic = "all traffic that the variants leave" if view.endpoint.spec.variants else "all traffic"
@@ -247,6 +262,8 @@ def _availability(view: View) -> Story:
         return Story(reason="Suspended", message="spec.replicas is 0")
     if not routers:
         return Story(reason="NoRouter", message="No router pod is ready")
+    if (trouble := view.trouble) is not None and trouble.closed:
+        return Story(reason=trouble.reason, message=trouble.message)
     if not view.serving:
         return Story(reason="NoRevisionReady", message="No revision has traffic yet")
     without = [str(revision) for revision in view.serving if view.seen.ready_pods(revision) == 0]

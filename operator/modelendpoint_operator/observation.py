@@ -104,6 +104,10 @@ class RouterSeen:
     """Version of the routes that Envoy uses; None when it did not answer."""
     cluster_version: str | None = None
     listener_version: str | None = None
+    bootstrap: str | None = None
+    """Version of what it was started with; None when it does not say."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with the files that it has of users' objects, by the name of the mount."""
     healthy: Mapping[int, int] = field(default_factory=dict)
     """Pods that Envoy sends requests to, by revision."""
     counted: Mapping[int, Counters] = field(default_factory=dict)

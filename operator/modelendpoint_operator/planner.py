@@ -35,7 +35,7 @@ from modelendpoint_operator.manifests.envoy import build_documents, config_versi
 from modelendpoint_operator.manifests.exposure import build_exposure
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
-from modelendpoint_operator.manifests.mounts import listeners_file
+from modelendpoint_operator.manifests.mounts import router_mounts
 from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.manifests.routes import route_version
 from modelendpoint_operator.manifests.xds import Document
@@ -46,6 +46,7 @@ from modelendpoint_operator.rollout.course import Course, Situation, previous_re
 from modelendpoint_operator.rollout.machine import advance
 from modelendpoint_operator.rollout.waking import time_to_wake
 from modelendpoint_operator.rollout.weights import wanted_legs, wanted_replicas
+from modelendpoint_operator.router_story import RouterConfig, lagging
 from modelendpoint_operator.settings import Settings
 
 POLL = timedelta(seconds=0.5)
@@ -57,6 +58,9 @@ POKE_AGAIN = timedelta(seconds=3)
 """A kubelet may see the poke before it sees the new ConfigMap; then it needs another one."""
 
 POKE_FOR_MODEL = timedelta(seconds=15)
+LOOK_AT_MOUNTS = timedelta(seconds=30)
+"""No watch tells that somebody deleted a Secret that routers mount: the operator may not read any."""
+
 MAY_BE_MOUNTED_LATER = ("ModelNotFound", "ModelForbidden", "DigestMismatch")
 """Reasons of a server that a changed ConfigMap or Secret may take away."""
 
@@ -76,6 +80,8 @@ class Outline:
     """Pods of the revisions that shall have some: stable, candidate, the previous one while it is kept, the variants'."""
     documents: Mapping[str, Document]
     """The routers' files."""
+    config: RouterConfig
+    """Their versions."""
     routes: RoutesStatus
     leaving: frozenset[int]
     """Revisions whose pods are not needed any more and can't get a request."""
@@ -111,7 +117,7 @@ def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *,
     changed = status != endpoint.status
     return Plan(
         applies=tuple(_changes(manifests, seen)),
-        pokes=(*_pokes(outline), *_pokes_for_models(outline)),
+        pokes=(*_pokes(outline), *_pokes_for_secrets(outline), *_pokes_for_models(outline)),
         deletes=(*_deletes(outline), *_unwanted(manifests, seen)),
         events=_events(outline, status) if changed else (),
         status=status if changed else None,
@@ -148,7 +154,7 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
     legs = (*main, *arm_legs(arms, situation)) if (main := wanted_legs(course, situation)) else ()
     shadows = {number for arm in arms if arm.is_shadow for number in arm.revisions}
     documents = build_documents(endpoint, legs, _clusters(seen, legs), shadows=shadows, domain=settings.cluster_domain)
-    routes = _routes(endpoint, seen, version=route_version(documents[names.ROUTES_FILE]), now=now)
+    routes = _routes(endpoint, seen, documents, now=now)
     replicas = _safe_replicas(wanted_replicas(course, situation) | arm_replicas(arms, situation), seen)
     return Outline(
         situation=situation,
@@ -158,6 +164,7 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
         scale=scale,
         replicas=replicas,
         documents=documents,
+        config=RouterConfig.of(endpoint, documents),
         routes=routes,
         leaving=_leaving(replicas.keys(), seen, routes, settings, now=now),
         wake=time_to_wake(course, situation),
@@ -215,12 +222,17 @@ def _clusters(seen: Observation, legs: tuple[Leg, ...]) -> tuple[int, ...]:
     return tuple(sorted(ready | staying | before | {leg.revision for leg in legs}))
 
 
-def _routes(endpoint: ModelEndpoint, seen: Observation, *, version: str, now: datetime) -> RoutesStatus:
-    if seen.live_legs is None or seen.routes is None or seen.routes.version != version:
-        return RoutesStatus(version=version)
+def _routes(
+    endpoint: ModelEndpoint, seen: Observation, documents: Mapping[str, Document], *, now: datetime
+) -> RoutesStatus:
+    version, config = route_version(documents[names.ROUTES_FILE]), config_version(documents)
     before = endpoint.status.routes
+    written = before.since if before and before.config == config else None
+    routes = RoutesStatus(version=version, config=config, since=written or now)
+    if seen.live_legs is None or seen.routes is None or seen.routes.version != version:
+        return routes
     since = before.live_since if before and before.version == version else None
-    return RoutesStatus(version=version, live_since=since or now)
+    return routes.model_copy(update={"live_since": since or now})
 
 
 def _safe_replicas(wanted: Mapping[int, int], seen: Observation) -> dict[int, int]:
@@ -285,19 +297,23 @@ def _changes(manifests: list[dict[str, Any]], seen: Observation) -> list[Apply]:
 
 def _pokes(outline: Outline) -> list[Poke]:
     """Poke the router pods that do not use the written configuration yet, again and again until they do."""
-    documents = outline.documents
-    wanted = [
-        documents[file]["version_info"]
-        for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, listeners_file(outline.endpoint.spec.routing))
-    ]
+    config = outline.config
     turn = int(outline.situation.now.timestamp() / POKE_AGAIN.total_seconds())
-    value = f"{config_version(documents)}-{turn}"
+    value = f"{config_version(outline.documents)}-{turn}"
     return [
         Poke(pod=router.name, annotation=names.ANNOTATION_ROUTER_CONFIG, value=value)
         for router in outline.seen.routers
-        if [router.route_version, router.cluster_version, router.listener_version] != wanted
-        and not router.terminating
-        and router.config != value
+        if not config.is_used_by(router) and not router.terminating and router.config != value
+    ]
+
+
+def _pokes_for_secrets(outline: Outline) -> list[Poke]:
+    """Poke the router pods that lack a Secret which they use: it may be there by now."""
+    value = f"mounts-{int(outline.situation.now.timestamp() / POKE_FOR_MODEL.total_seconds())}"
+    return [
+        Poke(pod=router.name, annotation=names.ANNOTATION_ROUTER_CONFIG, value=value)
+        for router in outline.seen.routers
+        if router.troubles and outline.config.is_used_by(router) and not router.terminating and router.config != value
     ]
 
 
@@ -381,6 +397,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
                     serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
                     routes=outline.routes,
                     deadline=outline.deadline,
+                    config=outline.config,
                 )
             ),
             *exposure.exposure_conditions(endpoint, outline.seen, now=outline.situation.now),
@@ -468,6 +485,10 @@ def _look_again_after(outline: Outline) -> timedelta | None:
         waits.append(_poll(outline))
     elif outline.seen.populated() - outline.replicas.keys() - outline.leaving:
         waits.append(outline.routes.live_since + outline.settings.drain - outline.situation.now)
+    if lagging(outline.seen, outline.config) or any(router.troubles for router in outline.seen.routers):
+        waits.append(_poll(outline))
+    if router_mounts(outline.endpoint.spec.routing):
+        waits.append(LOOK_AT_MOUNTS)
     return max(min(waits), timedelta(0)) if waits else None
 
 

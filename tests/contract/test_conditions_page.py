@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from modelendpoint_operator import conditions
+from modelendpoint_operator import conditions, router_story
 from modelendpoint_operator.api.status import ConditionType
 from modelendpoint_operator.rollout import going_back
 
@@ -32,7 +32,7 @@ def documented() -> set[str]:
 
 
 def test_every_reason_of_the_operator_is_documented_and_no_other() -> None:
-    given = words_in(conditions.__file__) | reasons_of_rejections()
+    given = words_in(conditions.__file__) | words_in(router_story.__file__) | reasons_of_rejections()
     assert documented() == given
 
 

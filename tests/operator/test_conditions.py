@@ -53,6 +53,36 @@ def router_behind() -> World:
     return world
 
 
+def router_lacks_its_keys() -> World:
+    world = a_serving_world(routing={"auth": {"apiKeys": {"secretRef": {"name": "churn-keys"}}}})
+    for router in world.serving_routers():
+        router.troubles = {"keys": "missing"}
+    world.reconcile()
+    return world
+
+
+def router_refuses() -> World:
+    world = a_serving_world()
+    world.frozen_routers = {pod.name for pod in world.serving_routers()}
+    world.use_model("2")
+    world.settle(turns=40)
+    return world
+
+
+def variant_starts() -> World:
+    world = a_serving_world()
+    world.edit(variants=[{"name": "challenger", "model": model_of("2"), "weight": 10}])
+    world.settle(turns=1)
+    return world
+
+
+def variant_broken() -> World:
+    world = a_serving_world()
+    world.edit(variants=[{"name": "challenger", "model": model_of(BROKEN), "weight": 10}])
+    world.settle(turns=20)
+    return world
+
+
 def candidate_starts() -> World:
     world = a_serving_world()
     world.use_model("2")
@@ -78,7 +108,7 @@ def candidate_takes_over() -> World:
     world = pause_reached()
     world.frozen_routers = {pod.name for pod in world.serving_routers()}
     world.annotate(promote="2")
-    world.settle(turns=20)
+    world.settle(turns=10)
     return world
 
 
@@ -257,6 +287,30 @@ TABLE: list[tuple[str, Callable[[], World], tuple[str, ...], str]] = [
         "pods do not get ready in time",
         not_ready_in_time,
         ("False", "True", NONE, "ProgressDeadlineExceeded"),
+        "Failed",
+    ),
+    (
+        "a Secret or ConfigMap of [access](../routing.md#what-else-there-is-to-know-about-access) is missing or of no use",
+        router_lacks_its_keys,
+        ("False", "False", NONE, "AccessNotReady"),
+        "Failed",
+    ),
+    (
+        "a router refuses its configuration, or none with a new one gets ready",
+        router_refuses,
+        ("False", "True", NONE, "RouterOutOfSync"),
+        "Failed",
+    ),
+    (
+        "a [variant](../routing.md#variants)'s pods start, or are missing",
+        variant_starts,
+        ("False", "True", "Deploying", NONE),
+        "InProgress",
+    ),
+    (
+        "a variant's model can't be had or used",
+        variant_broken,
+        ("False", "True", NONE, "ModelInvalid"),
         "Failed",
     ),
     ("`replicas: 0`", suspended, ("False", "False", NONE, NONE), "InProgress"),

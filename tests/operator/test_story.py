@@ -638,10 +638,13 @@ def test_routers_that_are_behind_are_named() -> None:
     behind = world.serving_routers()[0].name
     world.frozen_routers = {behind}
     world.use_model("1")
-    world.settle()
-
+    world.settle(turns=10)
     assert world.reason() == "Routing"
     assert world.condition("Ready")["message"].endswith(f"to take up the routes: {behind}")  # type: ignore[index]
+
+    world.settle()
+    assert world.reason() == "RouterOutOfSync"
+    assert world.condition("Ready")["message"].startswith(f"Router pod {behind} does not take up")  # type: ignore[index]
 
 
 def test_a_router_pod_that_was_replaced_takes_the_routes_up() -> None:

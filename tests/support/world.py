@@ -65,6 +65,8 @@ class Pod:
     weights: dict[int, float] = field(default_factory=dict)
     hosts: dict[int, list[str]] = field(default_factory=dict)
     """Of a router: the pods that it sends requests to, by revision."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Of a router: what is wrong with the Secrets that it mounts."""
     counted: dict[int, Counters] = field(default_factory=dict)
     """Of a router: what it counted, by revision."""
 
@@ -87,7 +89,8 @@ class Pod:
         return RouterStats(
             route_version=self.versions.get(names.ROUTES_FILE),
             cluster_version=self.versions.get(names.CLUSTERS_FILE),
-            listener_version=self.versions.get(names.LISTENERS_FILE),
+            listener_version=next((self.versions[file] for file in self.versions if file.startswith("lds")), None),
+            troubles=self.troubles,
             clusters={number: self._cluster(number, hosts=count) for number, count in counts.items()},
         )
 
@@ -437,7 +440,7 @@ class World:
             "metadata": {
                 "name": f"{owner}-{self._count}",
                 "labels": dict(template["metadata"]["labels"]),
-                "annotations": {},
+                "annotations": dict(template["metadata"].get("annotations", {})),
             },
             "status": {"phase": "Pending", "conditions": []},
         }
@@ -496,7 +499,8 @@ class World:
             pod.weights = weights_in(config)
             pod.versions = {
                 file: json.loads(config["data"][file])["version_info"]
-                for file in (names.ROUTES_FILE, names.CLUSTERS_FILE, names.LISTENERS_FILE)
+                for file in config["data"]
+                if file != names.BOOTSTRAP_FILE
             }
             clusters = json.loads(config["data"][names.CLUSTERS_FILE])["resources"]
             pod.hosts = {int(cluster["name"].rpartition("-r")[2]): [] for cluster in clusters}

@@ -158,6 +158,8 @@ def _router(body: Body, stats: RouterStats | None) -> RouterSeen:
         route_version=stats.route_version,
         cluster_version=stats.cluster_version,
         listener_version=stats.listener_version,
+        bootstrap=body["metadata"].get("annotations", {}).get(names.ANNOTATION_ROUTER_BOOTSTRAP),
+        troubles=stats.troubles,
         healthy={revision: cluster.healthy_hosts for revision, cluster in stats.clusters.items()},
         counted={revision: _counters(cluster) for revision, cluster in stats.clusters.items()},
     )

@@ -262,6 +262,10 @@ class RoutesStatus(ApiModel):
     """Version of the routes, as the router reports it."""
     live_since: datetime | None = None
     """When every router pod had taken this version up; absent until then."""
+    config: str | None = None
+    """Version of all that the routers are configured with."""
+    since: datetime | None = None
+    """Since when that is what they shall use."""
 
 
 class RejectedRevision(ApiModel):
