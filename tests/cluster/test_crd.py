@@ -293,6 +293,7 @@ def apply_as(cluster: Cluster, user: str, manifest: str) -> None:
 
 URGENT = {"server": {"priorityClassName": "urgent"}}
 URGENT_ARM = {"variants": [{"name": "b", "model": {"uri": "s3://m/b"}, **URGENT}]}
+URGENT_SHADOW = {"shadows": [{"name": "b", "model": {"uri": "s3://m/b"}, "percent": 10, **URGENT}]}
 BY_INGRESS = {"routing": {"ingress": {"hostnames": ["churn.example.com"]}}}
 BY_GATEWAY = {"routing": {"gateway": {"parentRefs": [{"name": "public"}]}}}
 
@@ -306,6 +307,7 @@ class TestPlacementOfEndpoints:
         [
             ("bob", URGENT, "server.priorityClassName: bob may not create pods"),
             ("bob", URGENT_ARM, "server.priorityClassName: bob may not create pods"),
+            ("bob", URGENT_SHADOW, "server.priorityClassName: bob may not create pods"),
             ("pod", URGENT, None),
             ("bob", BY_INGRESS, "spec.routing.ingress: bob may not create ingresses"),
             ("ann", BY_INGRESS, None),
