@@ -143,7 +143,6 @@ KEYS_DIR = "/etc/modelendpoint/keys"
 KEYS_KEY = "keys"
 JWKS_DIR = "/etc/modelendpoint/jwks"
 JWKS_KEY = "jwks.json"
-TLS_DIR = "/etc/modelendpoint/tls"
 
 HEADER_ROUTER_TROUBLE = "x-modelendpoint-trouble"
 """On what a router tells of itself: which of those files it can't use."""

@@ -27,7 +27,7 @@ class Host(NamedTuple):
 
 Documents = Mapping[str, Mapping[str, Any]]
 
-_MOUNTED = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR, names.TLS_DIR)
+_MOUNTED = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR)
 """Where a router's files are in its pod."""
 
 

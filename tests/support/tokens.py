@@ -1,4 +1,4 @@
-"""Signing keys, JSON Web Tokens, key sets and certificates, made by ``openssl``: what an identity provider would give."""
+"""Signing keys, JSON Web Tokens and key sets, made by ``openssl``: what an identity provider would give."""
 
 import base64
 import json
@@ -42,15 +42,6 @@ def unsigned(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
 def key_set(*keys: SigningKey) -> str:
     """Write a JSON Web Key Set."""
     return json.dumps({"keys": [key.public() for key in keys]})
-
-
-def certificate(folder: Path, name: str) -> tuple[str, str]:
-    """Make a certificate for ``localhost`` that signs itself; returns it and its private key as PEM."""
-    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
-    _openssl(*new, *subject, "-out", str(cert), "-keyout", str(key))
-    return cert.read_text(), key.read_text()
 
 
 def _text(data: bytes) -> str:

@@ -18,7 +18,7 @@ LOOPBACK = "127.0.0.1"
 MOUNTS = "mounts"
 """Folder of a pod that stands for the root of its container's file system."""
 
-ROUTER_DIRS = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR, names.TLS_DIR)
+ROUTER_DIRS = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR)
 """Folders of a router's container."""
 
 COPIES = "pvc://local-copies/"
