@@ -279,14 +279,14 @@ def try_as(cluster: Cluster, user: str, *, manifest: str | None = None, **spec: 
 
 
 GUARDED: list[tuple[str, dict[str, Any], str, str]] = [
-    ("model", {"model": with_secret(MODEL)}, "ann", "may not get each of the Secrets models"),
-    ("input", {"input": with_secret(IN)}, "ann", "may not get each of the Secrets models"),
-    ("output", {"output": with_secret(OUT)}, "ann", "may not get each of the Secrets models"),
+    ("model", {"model": with_secret(MODEL)}, "ann", 'may not get the Secret "models"'),
+    ("input", {"input": with_secret(IN)}, "ann", 'may not get the Secret "models"'),
+    ("output", {"output": with_secret(OUT)}, "ann", 'may not get the Secret "models"'),
     (
         "comparison",
         {"compareWith": {"model": with_secret({"uri": "s3://m/k"})}},
         "ann",
-        "may not get each of the Secrets models",
+        'may not get the Secret "models"',
     ),
     ("ConfigMap", {"input": {"uri": "configmap://rows/rows.csv"}}, "ann", "only those who may get the ConfigMap"),
     ("input claim", {"input": {"uri": "pvc://data/in/"}}, "pod", "only those who may create pods"),
@@ -310,7 +310,15 @@ class TestRightsOfAuthors:
 
     def test_the_right_to_one_secret_is_no_right_to_another(self, cluster: Cluster) -> None:
         spec: dict[str, Any] = {"input": with_secret(IN), "output": with_secret(OUT, "database")}
-        assert "may not get each of the Secrets models, database" in try_as(cluster, "ann", **spec)
+        assert 'may not get the Secret "database"' in try_as(cluster, "ann", **spec)
+
+    def test_all_secrets_that_one_can_name_may_be_named_together(self, cluster: Cluster) -> None:
+        model = {"uri": "s3://m/k"}
+        spec: dict[str, Any] = {"model": with_secret(MODEL), "input": with_secret(IN), "output": with_secret(OUT)}
+        assert "created" in try_as(cluster, "ann", **spec, compareWith={"model": with_secret(model)})
+        assert 'the Secret "other"' in try_as(
+            cluster, "ann", **spec, compareWith={"model": with_secret(model, "other")}
+        )
 
     def test_what_needs_no_secret_needs_no_right(self, cluster: Cluster) -> None:
         assert "created" in try_as(cluster, "bob")
@@ -325,4 +333,4 @@ class TestRightsOfAuthors:
         cluster.kubectl("patch", "bp", "guarded", "--type=merge", "-p", '{"spec": {"parallelism": 3}}', *bob)
         cluster.kubectl("annotate", "bp", "guarded", "modelendpoint.dev/retry=1", *bob)
         elsewhere = manifest.replace("s3://reports/", "s3://mine/")
-        assert "bob may not get each of the Secrets models" in try_as(cluster, "bob", manifest=elsewhere)
+        assert 'bob may not get the Secret "models"' in try_as(cluster, "bob", manifest=elsewhere)
