@@ -107,7 +107,7 @@ def test_a_removed_variant_is_deleted_when_no_router_sends_to_it_any_more() -> N
     world.settle(turns=30)
     assert split(world) == {1: 100}
     assert world.replicas(2) is None
-    assert world.told()[-1] == "VariantRemoved"
+    assert world.told().count("VariantRemoved") == 1
     assert "variants" not in world.status or world.status["variants"] == []
     assert_clean(world)
 

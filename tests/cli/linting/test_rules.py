@@ -82,6 +82,7 @@ SAMPLES: dict[str, Any] = {
     },
     "uri": "s3://a/b", "strategy": "Canary",
     "model": {"uri": "s3://a/b"}, "input": {"uri": "s3://a/b"}, "output": {"uri": "s3://a/c"},
+    "minReplicas": 1, "maxReplicas": 2,
 }  # fmt: skip
 
 
