@@ -83,8 +83,9 @@ def _edge_options() -> Document:
         "request_timeout": "300s",
         "stream_idle_timeout": "300s",
         # After an answer that is the last one of its connection. Envoy's own 1 s also runs while the answer still waits
-        # to be written, so a router that got no processor for that long would throw it away.
-        "delayed_close_timeout": "30s",
+        # to be written, so a router that got no processor for that long would throw it away. Longer, and a client whose
+        # large body was refused while it sends would wait for that long before it reads the answer.
+        "delayed_close_timeout": "5s",
     }
 
 

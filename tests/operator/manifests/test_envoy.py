@@ -129,7 +129,7 @@ def test_the_last_answer_of_a_connection_waits_for_a_router_that_is_short_of_tim
     """What is not written when this time is over is thrown away: seen as closed connections on a machine under load."""
     documents = build_documents(an_endpoint(), legs((7, 100)), [7])
     times = [value for path, value in leaves(documents) if path[-1] == "delayed_close_timeout"]
-    assert times == ["30s", "30s"], "of the traffic and of the status port"
+    assert times == ["5s", "5s"], "of the traffic and of the status port"
 
 
 def test_legs_keep_their_order_and_their_weights() -> None:
