@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from modelendpoint_operator.api.rules import RULES, Rule
+from modelendpoint_operator.api.rules import RULES, Rule, credentials_rule
 
 NAME_LENGTH = 50
 """Longest name: its Jobs add up to 10 characters, and the name of a worker's host has at most 63."""
@@ -52,12 +52,7 @@ def _moved(at: str, to: str) -> tuple[Rule, ...]:
 def _model_rules(at: str) -> tuple[Rule, ...]:
     return (
         *_moved("spec.model.uri", f"{at}.uri"),
-        Rule(
-            at=at,
-            rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
-            message="is of no use with a pvc:// or configmap:// uri: leave it out",
-            field=".credentialsSecretRef",
-        ),
+        credentials_rule(at),
     )
 
 

@@ -78,12 +78,17 @@ def _model_rules(at: str) -> tuple[Rule, ...]:
     return (
         *_uri_rules(f"{at}.uri"),
         *_uri_rules(f"{at}.goldenExamples.uri"),
-        Rule(
-            at=at,
-            rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
-            message="is of no use with a pvc:// or configmap:// uri: leave it out",
-            field=".credentialsSecretRef",
-        ),
+        credentials_rule(at),
+    )
+
+
+def credentials_rule(at: str) -> Rule:
+    """Refuse credentials for what is mounted from the cluster; a BatchPrediction's models have this rule too."""
+    return Rule(
+        at=at,
+        rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
+        message="is of no use with a pvc:// or configmap:// uri: leave it out",
+        field=".credentialsSecretRef",
     )
 
 
