@@ -146,7 +146,7 @@ def _bench_model(model: Path, port: int, folder: Path) -> dict[str, str]:
 
 OURS = (
     "flask==3.1.3", "granian==2.8.7", *ONNX, "obstore==0.12.1", "orjson==3.13.0", "prometheus-client==0.26.0",
-    "pysimdjson==7.0.2",
+    "pysimdjson==7.0.2", "waitress==3.0.2",
 )  # fmt: skip
 
 SERVERS = (
