@@ -1,5 +1,5 @@
 # What people and CI run. Every target does its own set-up: Python 3.11 or newer and a network are enough.
-# `make` lists them; CLUSTER=node|kind|current chooses the cluster of `demo` and `test`, ARGS goes to pytest.
+# `make` lists them; CLUSTER=node|kind|current chooses the cluster of `demo` and of tests, ARGS goes to pytest.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,7 +7,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := PYTHONPATH=cli:operator:server:hack:tests
 
-.PHONY: help init check check-workflows test-fast test golden generate sample lock images demo down
+.PHONY: help init check check-workflows test-fast test-cluster test golden generate sample lock images demo down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,10 @@ check-workflows: ## Look over the workflows of GitHub Actions: actionlint, zizmo
 test-fast: check ## check, and all tests that need no cluster
 	$(BIN)/pytest -m "not cluster" -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
-test: test-fast ## All of it, and the tests on a real cluster of its own
+test-cluster: init ## The tests on a real cluster of its own
 	hack/test-on-cluster $(ARGS)
+
+test: test-fast test-cluster ## All of it
 
 golden: init ## Rewrite what the golden cases of the manifests expect; read the difference before you commit it
 	$(BIN)/pytest -q tests/operator/manifests/test_cases.py --golden

@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localcluster.commands import ClusterError, locked, run_long, say
@@ -17,6 +17,8 @@ from localcluster.folders import TOOLS, Cache
 from localcluster.golang import find_go
 
 FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
+OTHER_MINOR = "kubernetes-"
+"""How the folders in ``hack/tools`` begin that have another minor of Kubernetes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Source:
     """Variables that the linker sets to the version, without which the binary calls itself v0.0.0."""
     duration: str = "a minute or two"
     """How long the first build takes on 2 cores."""
+    is_linked: bool = True
+    """Whether ``bin/<name>`` leads to it: of several versions of a program, to one."""
 
     @property
     def folder(self) -> Path:
@@ -89,10 +93,41 @@ VERSITYGW = Source(
 )
 NODE = (KUBERNETES, ETCD, COREDNS, PAUSE)
 """What a node of our own runs."""
-KIND_NODE = (KUBERNETES, KUBEADM, ETCD, COREDNS_KUBEADM, PAUSE)
-"""What a node image for kind is packed from."""
+KIND_NODE = (ETCD, COREDNS_KUBEADM, PAUSE, KIND)
+"""What a node image for kind is packed from, beside Kubernetes."""
 PEOPLE = (KUBECTL, HELM)
 """What people and tests use on any cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One Kubernetes: the modules that its programs are built from."""
+
+    programs: Source = KUBERNETES
+    kubeadm: Source = KUBEADM
+
+    @property
+    def version(self) -> str:
+        """Its version, without the v."""
+        return self.programs.version
+
+
+def find_release(minor: str) -> Release:
+    """Take the Kubernetes of a minor; the one that everything else uses if none is named."""
+    usual = Release()
+    usual_minor = usual.version.rpartition(".")[0]
+    if minor in ("", usual_minor):
+        return usual
+    others = sorted(path.name.removeprefix(OTHER_MINOR) for path in TOOLS.glob(f"{OTHER_MINOR}*"))
+    if minor not in others:
+        raise ClusterError(
+            f"there is no Kubernetes `{minor}` in hack/tools; there are {', '.join([*others, usual_minor])}. "
+            "`hack/pin-kubernetes 1.x.y` adds one"
+        )
+    name = f"{OTHER_MINOR}{minor}"
+    return Release(
+        programs=replace(KUBERNETES, name=name, is_linked=False), kubeadm=replace(KUBEADM, name=name, is_linked=False)
+    )
 
 
 def find_version(go_mod: str, module: str) -> str:
@@ -142,7 +177,8 @@ def _key(source: Source) -> str:
 def _is_cached(cache: Cache, source: Source, name: str, key: str) -> bool:
     path = binary(cache, source, name)
     stamp = path.with_name("build-key")
-    return path.exists() and stamp.exists() and stamp.read_text() == key and (cache.bin / name).exists()
+    is_built = path.exists() and stamp.exists() and stamp.read_text() == key
+    return is_built and (not source.is_linked or (cache.bin / name).exists())
 
 
 def _build(cache: Cache, source: Source, names: list[str], key: str) -> None:
@@ -159,15 +195,20 @@ def _build(cache: Cache, source: Source, names: list[str], key: str) -> None:
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
     run_long(command, describe=describe_progress, environment=environment, folder=source.folder)
     for name in names:
-        _keep(cache, beside / name, binary(cache, source, name), key)
+        _keep(beside / name, binary(cache, source, name), key)
+        if source.is_linked:
+            _link(cache, binary(cache, source, name))
     shutil.rmtree(beside)
     say(f"  built in {time.monotonic() - started:.0f} s")
 
 
-def _keep(cache: Cache, built: Path, path: Path, key: str) -> None:
+def _keep(built: Path, path: Path, key: str) -> None:
     path.parent.mkdir(exist_ok=True)
     built.replace(path)
     path.with_name("build-key").write_text(key)
+
+
+def _link(cache: Cache, path: Path) -> None:
     link = cache.bin / f".{path.name}.link"
     link.unlink(missing_ok=True)
     link.symlink_to(path.relative_to(cache.bin))

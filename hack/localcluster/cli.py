@@ -17,9 +17,9 @@ kube-proxy, CoreDNS and containerd run in namespaces of their own, and nothing o
 The first start builds them from Go modules, which takes about ten minutes on 2 cores; then it is ten seconds.
 `CLUSTER` in the environment chooses the kind like --kind.
 
-Kind `kind` needs Docker; kind itself is built if it is missing. KIND_IMAGE names a node image, such as one of another
+Kind `kind` needs Docker; kind itself is built if it is missing or old. KIND_IMAGE names a node image, such as one of another
 Kubernetes. KIND_DOCKER=own needs neither Docker nor a registry, but root on Debian: a Docker for this cluster alone, and
-a node image that is packed from packages. Everything is kept in ~/.cache/modelendpoint.
+a node image that is packed from packages, with KIND_KUBERNETES=1.30 of that minor. Everything is kept in ~/.cache/modelendpoint.
 """
 
 

@@ -7,6 +7,7 @@ one that is packed from packages (``localcluster.node_image``).
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 from localcluster import binaries
 from localcluster.archives import is_listed, read_image
+from localcluster.binaries import find_release
 from localcluster.commands import ClusterError, locked, run, run_long, say, write_atomically
 from localcluster.docker import Docker
 from localcluster.folders import Cache, ClusterFolder
@@ -26,6 +28,10 @@ NO_DOCKER = """\
 kind needs Docker, and no daemon answers to `docker version`. Start Docker, or have one of these:
   KIND_DOCKER=own   a Docker for this cluster alone, with a node image packed from packages (Debian, root)
   CLUSTER=node      a cluster without Docker (Linux, root)"""
+NOT_BOTH = (
+    "KIND_IMAGE is for your own Docker, which pulls it; with KIND_DOCKER=own choose a minor by KIND_KUBERNETES=1.x"
+)
+ONLY_OWN = "KIND_KUBERNETES needs KIND_DOCKER=own; on your own Docker choose by KIND_IMAGE=kindest/node:v1.x.y"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class KindCluster:
     name: str
     cache: Cache
     environment: Mapping[str, str]
-    """``KIND_DOCKER=own``: on a Docker of its own. ``KIND_IMAGE``: another node image than that of kind's release."""
+    """``KIND_DOCKER=own``: on a Docker of its own. ``KIND_IMAGE``: another node image than that of kind's release.
+    ``KIND_KUBERNETES``: the minor that a node image is packed with, on a Docker of its own."""
 
     @property
     def folder(self) -> ClusterFolder:
@@ -65,8 +72,9 @@ class KindCluster:
     def up(self) -> None:
         """Make it, unless it is up; make it anew if it does not answer."""
         with locked(self.folder.lock):
-            image = self._have_docker()
+            self._check_settings()
             if self._is_there():
+                self._check_image()
                 self._kind("export", "kubeconfig", *self._options)
                 if not self.status():
                     say(f"cluster {self.name} is up")
@@ -74,10 +82,10 @@ class KindCluster:
                 say(f"cluster {self.name} does not answer; making it anew")
                 self._kind("delete", "cluster", *self._options)
             self.folder.root.mkdir(parents=True, exist_ok=True)
-            configuration = self.folder.root / "kind.json"
+            image = self._have_image()
             port = self.own_docker.port if self.own_docker else 0
-            write_atomically(configuration, json.dumps(build_configuration(port=port, image=image)))
-            create = ["create", "cluster", f"--config={configuration}", "--wait=180s", *self._options]
+            write_atomically(self._configuration, json.dumps(build_configuration(port=port, image=image)))
+            create = ["create", "cluster", f"--config={self._configuration}", "--wait=180s", *self._options]
             run_long([self._program, *create], environment=self._variables)
             if trouble := self.status():
                 raise ClusterError(f"cluster {self.name} did not come up: {'; '.join(trouble)}")
@@ -94,7 +102,7 @@ class KindCluster:
             if self.own_docker:
                 self.own_docker.stop()
             self.kubeconfig.unlink(missing_ok=True)
-            (self.folder.root / "kind.json").unlink(missing_ok=True)
+            self._configuration.unlink(missing_ok=True)
         say(f"cluster {self.name} is down; its logs are in {self.folder.log}")
 
     def status(self) -> list[str]:
@@ -142,25 +150,49 @@ class KindCluster:
             raise ClusterError(f"cluster {self.name} has no node `{node}`; it has {', '.join(nodes)}")
         return node
 
-    def _have_docker(self) -> str:
-        """See to it that there is a Docker with a node image; return the image's name, or nothing for kind's own."""
-        wanted = self.environment.get("KIND_IMAGE", "")
+    def _check_settings(self) -> None:
+        """Refuse what would be ignored, and to go on without Docker."""
+        if self.own_docker and self.environment.get("KIND_IMAGE"):
+            raise ClusterError(NOT_BOTH)
+        if not self.own_docker and self.environment.get("KIND_KUBERNETES"):
+            raise ClusterError(ONLY_OWN)
+        if not (self.own_docker or Docker.is_there()):
+            raise ClusterError(NO_DOCKER)
+
+    def _check_image(self) -> None:
+        """Refuse to take a cluster of one Kubernetes for one of another that was asked for."""
+        if not (asked := self._asked_image) or not self._configuration.exists():
+            return
+        made = json.loads(self._configuration.read_text())["nodes"][0].get("image", "that kind takes by itself")
+        if made != asked:
+            raise ClusterError(f"cluster {self.name} has the node image {made}, not {asked}; take it down first")
+
+    @property
+    def _asked_image(self) -> str:
+        """Name the image that the environment asks for, if it does."""
+        minor = self.environment.get("KIND_KUBERNETES", "")
+        return NodeImage(self.cache, find_release(minor)).reference if minor else self.environment.get("KIND_IMAGE", "")
+
+    @property
+    def _configuration(self) -> Path:
+        return self.folder.root / "kind.json"
+
+    def _have_image(self) -> str:
+        """Have a node image, and a Docker that has it; return its name, or nothing for that of kind's release."""
         if not self.own_docker:
-            if not Docker.is_there():
-                raise ClusterError(NO_DOCKER)
-            return wanted
-        image = NodeImage(self.cache)
-        if self._is_there():
-            return image.reference
+            return self._asked_image
+        image = NodeImage(self.cache, find_release(self.environment.get("KIND_KUBERNETES", "")))
         archive = image.ensure()
-        if self.own_docker.start():
+        self.own_docker.start()
+        if not self.own_docker.has_image(image.reference):
             self.own_docker.import_image(archive, image.reference)
         return image.reference
 
     @cached_property
     def _program(self) -> str:
-        """Take the kind on PATH, or one of the pinned version."""
-        if found := shutil.which("kind"):
+        """Take the kind on PATH, unless it is older than the pinned one: node images are for a kind and newer ones."""
+        needed = parse_version(f"v{binaries.KIND.version}")
+        if (found := shutil.which("kind")) and parse_version(run([found, "version"])) >= needed:
             return found
         binaries.ensure_binaries(self.cache, [binaries.KIND])
         return str(binaries.binary(self.cache, binaries.KIND, "kind"))
@@ -178,6 +210,12 @@ class KindCluster:
     def _is_there(self) -> bool:
         has_docker = self.own_docker.is_running if self.own_docker else Docker.is_there()
         return has_docker and self._kind_name in self._kind("get", "clusters").split()
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Read ``kind v0.33.0 go1.26.8 linux/amd64``; (0, 0) if it is something else."""
+    found = re.search(r"\bv(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def build_configuration(*, port: int, image: str) -> dict[str, Any]:

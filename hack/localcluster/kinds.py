@@ -53,7 +53,8 @@ def choose_kind(*, asked: str | None, recorded: str | None, has_docker_and_kind:
         raise ClusterError(f"there is no kind of cluster `{asked}`; choose one of {', '.join(KINDS)}")
     if asked and recorded and asked != recorded:
         raise ClusterError(
-            f"this cluster is of kind `{recorded}`, not `{asked}`; take it down first, or choose a --name"
+            f"this cluster is of kind `{recorded}`, not `{asked}`; leave --kind and CLUSTER out to use it or to take it "
+            "down, or choose another --name"
         )
     return recorded or asked or ("kind" if has_docker_and_kind else "node")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from localcluster import binaries, debian
 from localcluster.archives import build_scratch_archive
-from localcluster.binaries import Source, binary
+from localcluster.binaries import Release, Source, binary
 from localcluster.commands import locked, run, run_long, say
 from localcluster.components import KERNEL_SETTINGS
 from localcluster.folders import REPOSITORY, Cache
@@ -75,21 +75,22 @@ class NodeImage:
     """The image, as the archive of a root file system in the cache."""
 
     cache: Cache
+    kubernetes: Release
 
     @property
     def reference(self) -> str:
         """The name that Docker knows it by."""
-        return f"modelendpoint.local/kind-node:v{binaries.KUBERNETES.version}"
+        return f"modelendpoint.local/kind-node:v{self.kubernetes.version}"
 
     @property
     def archive(self) -> Path:
         """Where the archive is, made or not."""
-        return self.cache.images / f"kind-node-{binaries.KUBERNETES.version}.tar"
+        return self.cache.images / f"kind-node-{self.kubernetes.version}.tar"
 
     def ensure(self) -> Path:
         """Make the archive, unless it is there as all that goes into it wants it."""
         debian.install(debian.missing({**debian.NODE, **debian.BASE}), reason="a node image for kind")
-        binaries.ensure_binaries(self.cache, (*binaries.KIND_NODE, binaries.KIND))
+        binaries.ensure_binaries(self.cache, self._sources)
         with locked(self.cache.images / ".kind-node.lock"):
             stamp = self.archive.with_suffix(".inputs")
             wanted = self._inputs()
@@ -98,15 +99,19 @@ class NodeImage:
                 stamp.write_text(wanted)
         return self.archive
 
+    @property
+    def _sources(self) -> tuple[Source, ...]:
+        return (self.kubernetes.programs, self.kubernetes.kubeadm, *binaries.KIND_NODE)
+
     def _inputs(self) -> str:
-        keys = [(source, name) for source in (*binaries.KIND_NODE, binaries.KIND) for name in source.packages]
+        keys = [(source, name) for source in self._sources for name in source.packages]
         built = {name: self._path(source, name).with_name("build-key").read_bytes() for source, name in keys}
         ours = ("hack/kind", "hack/localcluster/node_image.py", "hack/localcluster/components.py")
         return hash_inputs({**built, **read_inputs(REPOSITORY, ours)})
 
     def _make(self) -> None:
         began = time.monotonic()
-        say(f"making a node image for kind with Kubernetes {binaries.KUBERNETES.version} (once; two minutes)")
+        say(f"making a node image for kind with Kubernetes {self.kubernetes.version} (once; two minutes)")
         with tempfile.TemporaryDirectory(prefix="modelendpoint-node-") as folder:
             root = Path(folder) / "root"
             self._debootstrap(root)
@@ -152,29 +157,30 @@ class NodeImage:
         (root / "opt/cni/bin").symlink_to("/usr/lib/cni")
 
     def _add_programs(self, root: Path) -> None:
-        for source, name in ((binaries.KUBERNETES, "kubelet"), (binaries.KUBERNETES, "kubectl")):
+        for source, name in ((self.kubernetes.programs, "kubelet"), (self.kubernetes.programs, "kubectl")):
             shutil.copy2(self._path(source, name), root / "usr/bin" / name)
-        shutil.copy2(self._path(binaries.KUBEADM, "kubeadm"), root / "usr/bin/kubeadm")
-        (root / "kind/version").write_text(f"v{binaries.KUBERNETES.version}")
+        shutil.copy2(self._path(self.kubernetes.kubeadm, "kubeadm"), root / "usr/bin/kubeadm")
+        (root / "kind/version").write_text(f"v{self.kubernetes.version}")
         (root / "etc/kubernetes/manifests").mkdir(parents=True)
         for name, value in KERNEL_SETTINGS.items():
             (root / "kind/kernel" / name).parent.mkdir(parents=True, exist_ok=True)
             (root / "kind/kernel" / name).write_text(f"{value}\n")
 
     def _image_names(self) -> list[str]:
-        kubeadm = self._path(binaries.KUBEADM, "kubeadm")
-        version = f"--kubernetes-version=v{binaries.KUBERNETES.version}"
+        kubeadm = self._path(self.kubernetes.kubeadm, "kubeadm")
+        version = f"--kubernetes-version=v{self.kubernetes.version}"
         return run([kubeadm, "config", "images", "list", version]).split()
 
     def _add_images(self, root: Path) -> None:
         """Pack the programs that run as pods into images, under the names that kubeadm asks for."""
         folder = root / "kind/images"
         folder.mkdir()
+        programs = self.kubernetes.programs
         own = {
-            "kube-apiserver": (binaries.KUBERNETES, "usr/local/bin/kube-apiserver"),
-            "kube-controller-manager": (binaries.KUBERNETES, "usr/local/bin/kube-controller-manager"),
-            "kube-scheduler": (binaries.KUBERNETES, "usr/local/bin/kube-scheduler"),
-            "kube-proxy": (binaries.KUBERNETES, "usr/local/bin/kube-proxy"),
+            "kube-apiserver": (programs, "usr/local/bin/kube-apiserver"),
+            "kube-controller-manager": (programs, "usr/local/bin/kube-controller-manager"),
+            "kube-scheduler": (programs, "usr/local/bin/kube-scheduler"),
+            "kube-proxy": (programs, "usr/local/bin/kube-proxy"),
             "coredns": (binaries.COREDNS_KUBEADM, "coredns"),
             "pause": (binaries.PAUSE, "pause"),
             "etcd": (binaries.ETCD, "usr/local/bin/etcd"),
@@ -187,7 +193,7 @@ class NodeImage:
                 files |= _read_iptables(root)
             _write_image(folder, reference, files, f"/{path}")
         files = _read_programs(root, ["bash", "cat", "grep", "ip", "mv", "sleep"])
-        files["usr/bin/kubectl"] = self._path(binaries.KUBERNETES, "kubectl").read_bytes()
+        files["usr/bin/kubectl"] = self._path(programs, "kubectl").read_bytes()
         files["network.sh"] = (FILES / "network.sh").read_bytes()
         _write_image(folder, NETWORK_IMAGE, files, "/usr/bin/bash")
         (root / "kind/manifests").mkdir()

@@ -52,10 +52,10 @@ class OwnDocker:
         path = os.pathsep.join([f"{programs}/bin", f"{programs}/sbin", os.environ["PATH"]])
         return {**os.environ, "DOCKER_HOST": f"unix://{self.folder.docker_socket}", "PATH": path}
 
-    def start(self) -> bool:
-        """Start it, unless it runs; say whether it was started."""
+    def start(self) -> None:
+        """Start it, unless it runs."""
         if self.is_running:
-            return False
+            return
         if os.geteuid() != 0:
             raise ClusterError("a Docker of its own needs root; start Docker as usual, or take CLUSTER=node as root")
         debian.install(debian.missing(debian.NODE), reason="a Docker of its own")
@@ -68,7 +68,6 @@ class OwnDocker:
             say(f"starting a Docker for cluster {self.name}")
             namespaces.start(self.folder, door, module=PROCESS_1, environment=self.environment)
         wait_until(self._answers, seconds=START_SECONDS, failure=f"no answer; see {self.folder.log}/dockerd.log")
-        return True
 
     def stop(self) -> None:
         """End it with all that runs on it, and remove what it keeps."""
@@ -79,6 +78,10 @@ class OwnDocker:
         for path in (self.folder.parts, self.folder.settings, self.folder.docker_socket):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder.var_lib, ignore_errors=True)
+
+    def has_image(self, reference: str) -> bool:
+        """Say whether it has an image of that name."""
+        return bool(run(["docker", "images", "--quiet", reference], environment=self.environment))
 
     def import_image(self, archive: Path, reference: str) -> None:
         """Make an image for kind nodes of the archive of a root file system."""

@@ -1,10 +1,21 @@
 """Which version a tool has, and when it is built again."""
 
+import re
+
 import pytest
 
 from localcluster import binaries
-from localcluster.binaries import Source, build_key, describe_progress, find_version
+from localcluster.binaries import (
+    OTHER_MINOR,
+    Release,
+    Source,
+    build_key,
+    describe_progress,
+    find_release,
+    find_version,
+)
 from localcluster.commands import ClusterError
+from localcluster.folders import TOOLS
 from localcluster.golang import NEEDED, parse_version
 
 GO_MOD = """module example.org/tools
@@ -21,7 +32,9 @@ require (
 replace example.org/tool/v2/api => example.org/other v0.0.1
 """
 
-ALL = (*binaries.NODE, *binaries.PEOPLE, binaries.VERSITYGW)
+OTHERS = [find_release(path.name.removeprefix(OTHER_MINOR)) for path in sorted(TOOLS.glob(f"{OTHER_MINOR}*"))]
+OF_OTHERS = [source for release in OTHERS for source in (release.programs, release.kubeadm)]
+ALL = (*binaries.NODE, *binaries.KIND_NODE, *binaries.PEOPLE, binaries.VERSITYGW, *OF_OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +68,29 @@ def test_every_tool_has_a_module_that_pins_it(source: Source) -> None:
     assert f"\ngo {NEEDED[0]}.{NEEDED[1]}." in go_mod
     if source.module:
         assert f"{source.module} v{source.version} h1:" in (source.folder / "go.sum").read_text()
+
+
+@pytest.mark.parametrize("release", [Release(), *OTHERS], ids=lambda release: release.version)
+def test_all_programs_and_libraries_of_a_kubernetes_are_of_its_version(release: Release) -> None:
+    assert release.kubeadm.version == release.version
+    for source in (release.programs, release.kubeadm):
+        released_with_it = re.findall(
+            r"=> k8s\.io/\S+ v0\.(\S+)$", (source.folder / "go.mod").read_text(), re.MULTILINE
+        )
+        assert set(released_with_it) == {release.version.removeprefix("1.")}
+
+
+def test_the_minors_that_can_be_built_are_named_when_another_is_asked_for() -> None:
+    with pytest.raises(
+        ClusterError, match=r"no Kubernetes `1.2` (.|\n)*1.30, .*1.34. `hack/pin-kubernetes 1.x.y` adds"
+    ):
+        find_release("1.2")
+    assert find_release("1.34") == find_release("") == Release()
+
+
+def test_only_the_usual_kubernetes_is_what_people_find_on_their_path() -> None:
+    assert Release().programs.is_linked
+    assert not any(source.is_linked for source in OF_OTHERS)
 
 
 def test_kubernetes_is_told_its_version_or_it_would_call_itself_v0() -> None:

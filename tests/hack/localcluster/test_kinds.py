@@ -26,7 +26,7 @@ def test_the_kind_is(asked: str | None, recorded: str | None, has_docker_and_kin
 
 
 def test_a_cluster_keeps_its_kind_until_it_is_taken_down() -> None:
-    with pytest.raises(ClusterError, match="take it down first"):
+    with pytest.raises(ClusterError, match="leave --kind and CLUSTER out to use it or to take it down"):
         choose_kind(asked="kind", recorded="node", has_docker_and_kind=True)
 
 

@@ -9,7 +9,7 @@ import pytest
 from localcluster.commands import ClusterError
 from localcluster.current_cluster import CurrentCluster
 from localcluster.folders import Cache
-from localcluster.kind_cluster import KindCluster, build_configuration
+from localcluster.kind_cluster import KindCluster, build_configuration, parse_version
 
 RECORDER = """#!/bin/sh
 echo "$(basename "$0") $*" >> "{log}"
@@ -17,7 +17,7 @@ case "$*" in
   "get clusters") cat "{there}" ;;
   "create cluster "*) cat "{folder}/created" >> "{there}" ;;
   "export logs "*) echo "no crictl" >&2; exit 126 ;;
-  "version") [ ! -e "{folder}/has-no-daemon" ] || exit 1 ;;
+  "version") [ ! -e "{folder}/has-no-daemon" ] || exit 1; echo "kind v99.0.0 go1.26.8 linux/amd64" ;;
   "get nodes "*) echo modelendpoint-demo-control-plane; echo modelendpoint-demo-worker ;;
   *"config view"*) echo "a kubeconfig" ;;
   *"get --raw /readyz"*) [ -e "{folder}/answers" ] || {{ echo "connection refused" >&2; exit 1; }} ;;
@@ -54,7 +54,7 @@ class Commands:
     @property
     def called(self) -> list[str]:
         lines = self._log.read_text().splitlines() if self._log.exists() else []
-        return [line for line in lines if line != "docker version"]
+        return [line for line in lines if line not in ("docker version", "kind version")]
 
 
 @pytest.fixture
@@ -95,6 +95,28 @@ def test_a_node_image_is_that_of_kinds_release_unless_another_is_named(commands:
     made = json.loads((cluster.folder.root / "kind.json").read_text())
     assert [node["image"] for node in made["nodes"]] == ["kindest/node:v1.30.13"] * 2
     assert not any("image" in node for node in build_configuration(port=0, image="")["nodes"])
+
+
+def test_of_kinds_versions_only_the_first_two_numbers_count() -> None:
+    assert parse_version("kind v0.33.0-alpha+1 go1.26.8 linux/amd64") == (0, 33)
+    assert parse_version("kind: something else") == (0, 0)
+
+
+def test_a_cluster_is_not_taken_for_one_of_another_kubernetes(commands: Commands, cache: Cache) -> None:
+    commands.become_there_when_created("modelendpoint-demo")
+    kind_cluster(cache, KIND_IMAGE="kindest/node:v1.30.13").up()
+    with pytest.raises(ClusterError, match=r"has the node image kindest/node:v1.30.13, not kindest/node:v1.32.8; take"):
+        kind_cluster(cache, KIND_IMAGE="kindest/node:v1.32.8").up()
+    kind_cluster(cache).up()
+    assert len([line for line in commands.called if "create cluster" in line]) == 1
+
+
+def test_settings_that_would_be_ignored_are_refused_with_the_right_one(commands: Commands, cache: Cache) -> None:
+    with pytest.raises(ClusterError, match=r"KIND_KUBERNETES needs KIND_DOCKER=own; (.|\n)* KIND_IMAGE=kindest"):
+        kind_cluster(cache, KIND_KUBERNETES="1.30").up()
+    with pytest.raises(ClusterError, match=r"with KIND_DOCKER=own choose a minor by KIND_KUBERNETES"):
+        kind_cluster(cache, KIND_DOCKER="own", KIND_IMAGE="kindest/node:v1.30.13").up()
+    assert commands.called == []
 
 
 def test_without_docker_kind_says_what_there_is_instead(commands: Commands, cache: Cache) -> None:
