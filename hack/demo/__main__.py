@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.story import KUBECTL, Story
+from demo.story import Story
 from demo.terminal import DemoFailed, Terminal
 
 CHECKOUT = Path(__file__).parents[2]
@@ -30,9 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         Story(terminal=terminal, cluster=options.name, kind=options.kind, folder=folder).tell()
     except (DemoFailed, AssertionError) as error:
-        terminal.fail(
-            f"{error}\n  What the endpoint says: {KUBECTL} describe mep. `make demo` again goes on from here."
-        )
+        terminal.fail(f"{error}\n  `make demo` again goes on from here.")
         return 1
     except KeyboardInterrupt:
         terminal.fail("Interrupted. `make demo` again goes on from here; `make down` removes the cluster.")

@@ -58,8 +58,11 @@ class Story:
         self.bring_up_the_cluster()
         self.install_the_operator(is_new=self.load_the_images())
         self.store_the_models()
-        self.serve_version_1()
-        self.update_under_load()
+        try:
+            self.serve_version_1()
+            self.update_under_load()
+        except (DemoFailed, AssertionError) as error:
+            raise DemoFailed(f"{error}\n  What the endpoint says: {KUBECTL} describe mep.") from error
         self.say_how_to_go_on()
 
     @cached_property

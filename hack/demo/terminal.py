@@ -74,7 +74,8 @@ class Terminal:
         code, said = self._follow(command, self._say_or_flash)
         self._flash("")
         if code:
-            self.say("\n".join(said.splitlines()[-LINES_OF_A_FAILURE:]))
+            last = said.splitlines()[-LINES_OF_A_FAILURE:]
+            self.say("\n".join(line for line in last if line.startswith("  ")))  # the others are there already
         _require_success(code, command)
         return said
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from localcluster.commands import ClusterError, locked, run_long, say
+from localcluster.commands import ClusterError, Refused, locked, run_long, say
 from localcluster.folders import TOOLS, Cache
 from localcluster.golang import find_go
 
@@ -120,7 +120,7 @@ def find_release(minor: str) -> Release:
         return usual
     others = sorted(path.name.removeprefix(OTHER_MINOR) for path in TOOLS.glob(f"{OTHER_MINOR}*"))
     if minor not in others:
-        raise ClusterError(
+        raise Refused(
             f"there is no Kubernetes `{minor}` in hack/tools; there are {', '.join([*others, usual_minor])}. "
             "`hack/pin-kubernetes 1.x.y` adds one"
         )
@@ -155,13 +155,14 @@ def describe_progress(lines: Sequence[str]) -> str:
 
 
 def ensure_binaries(cache: Cache, sources: Iterable[Source]) -> None:
-    """Build what the cache does not have."""
+    """Build what the cache does not have; if it has all, do not wait for somebody who builds something else."""
+    sources = list(sources)
+    if not any(_find_missing(cache, source) for source in sources):
+        return
     with locked(cache.bin / ".lock"):
         for source in sources:
-            key = _key(source)
-            names = [name for name in source.packages if not _is_cached(cache, source, name, key)]
-            if names:
-                _build(cache, source, names, key)
+            if names := _find_missing(cache, source):
+                _build(cache, source, names, _key(source))
 
 
 def binary(cache: Cache, source: Source, name: str) -> Path:
@@ -172,6 +173,11 @@ def binary(cache: Cache, source: Source, name: str) -> Path:
 def _key(source: Source) -> str:
     files = {path.name: path.read_bytes() for path in source.folder.iterdir() if path.suffix in (".mod", ".sum", ".go")}
     return build_key(files, source.linker_flags)
+
+
+def _find_missing(cache: Cache, source: Source) -> list[str]:
+    key = _key(source)
+    return [name for name in source.packages if not _is_cached(cache, source, name, key)]
 
 
 def _is_cached(cache: Cache, source: Source, name: str, key: str) -> bool:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from localcluster import binaries
-from localcluster.commands import ClusterError, say
+from localcluster.commands import ClusterError, Refused, say
 from localcluster.folders import Cache
 from localcluster.images import Images
 from localcluster.kinds import KINDS, Cluster, forget_kind, open_cluster, record_kind
@@ -60,8 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
 def up(options: argparse.Namespace, cache: Cache) -> int:
     """Start the cluster; quick when it is up."""
     cluster = _open(options, cache)
-    record_kind(cache, options.name, cluster)
-    cluster.up()
+    is_new = record_kind(cache, options.name, cluster)
+    try:
+        cluster.up()
+    except Refused:
+        if is_new:
+            forget_kind(cache, options.name)
+        raise
     return 0
 
 

@@ -17,6 +17,10 @@ class ClusterError(Exception):
     """Something that people must hear about; the message says what to do next."""
 
 
+class Refused(ClusterError):
+    """What was asked for can't be had here; nothing was begun."""
+
+
 def say(text: str) -> None:
     """Tell people what is going on; on stderr, so that stdout holds answers only."""
     print(text, file=sys.stderr, flush=True)

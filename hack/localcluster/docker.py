@@ -16,13 +16,18 @@ class Docker:
     @staticmethod
     def is_there() -> bool:
         """Say whether a daemon answers."""
+        return not Docker.find_trouble()
+
+    @staticmethod
+    def find_trouble() -> str:
+        """Say why there is no answer; nothing if a daemon answers."""
         if not shutil.which("docker"):
-            return False
+            return "there is no command `docker`"
         try:
-            asked = subprocess.run(["docker", "version"], capture_output=True, timeout=10, check=False)
+            asked = subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=10, check=False)
         except subprocess.TimeoutExpired:
-            return False
-        return asked.returncode == 0
+            return "`docker version` has not answered for 10 s"
+        return (asked.stderr.strip() or "`docker version` failed").splitlines()[-1] if asked.returncode else ""
 
     def prepare(self) -> None:
         """Do nothing: Docker pulls the base image."""

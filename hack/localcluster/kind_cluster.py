@@ -18,14 +18,15 @@ from typing import Any
 from localcluster import binaries
 from localcluster.archives import is_listed, read_image
 from localcluster.binaries import find_release
-from localcluster.commands import ClusterError, locked, run, run_long, say, write_atomically
+from localcluster.commands import ClusterError, Refused, locked, run, run_long, say, write_atomically
 from localcluster.docker import Docker
 from localcluster.folders import Cache, ClusterFolder
 from localcluster.node_image import NodeImage
 from localcluster.own_docker import OwnDocker
 
 NO_DOCKER = """\
-kind needs Docker, and no daemon answers to `docker version`. Start Docker, or have one of these:
+kind needs Docker: {trouble}
+Install or start it, or have one of these:
   KIND_DOCKER=own   a Docker for this cluster alone, with a node image packed from packages (Debian, root)
   CLUSTER=node      a cluster without Docker (Linux, root)"""
 NOT_BOTH = (
@@ -153,11 +154,13 @@ class KindCluster:
     def _check_settings(self) -> None:
         """Refuse what would be ignored, and to go on without Docker."""
         if self.own_docker and self.environment.get("KIND_IMAGE"):
-            raise ClusterError(NOT_BOTH)
+            raise Refused(NOT_BOTH)
         if not self.own_docker and self.environment.get("KIND_KUBERNETES"):
-            raise ClusterError(ONLY_OWN)
-        if not (self.own_docker or Docker.is_there()):
-            raise ClusterError(NO_DOCKER)
+            raise Refused(ONLY_OWN)
+        if not self.own_docker and (trouble := Docker.find_trouble()):
+            raise Refused(NO_DOCKER.format(trouble=trouble))
+        if minor := self.environment.get("KIND_KUBERNETES"):
+            find_release(minor)
 
     def _check_image(self) -> None:
         """Refuse to take a cluster of one Kubernetes for one of another that was asked for."""

@@ -72,10 +72,12 @@ def open_cluster(cache: Cache, name: str, asked: str | None) -> Cluster:
     return KindCluster(name, cache, os.environ) if kind == "kind" else CurrentCluster(name, cache)
 
 
-def record_kind(cache: Cache, name: str, cluster: Cluster) -> None:
-    """Write down of which kind a cluster is."""
+def record_kind(cache: Cache, name: str, cluster: Cluster) -> bool:
+    """Write down of which kind a cluster is; say whether that was not known yet."""
+    is_new = not _record(cache, name).exists()
     kinds = {NodeCluster: "node", KindCluster: "kind", CurrentCluster: "current"}
     write_atomically(_record(cache, name), kinds[type(cluster)])
+    return is_new
 
 
 def forget_kind(cache: Cache, name: str) -> None:

@@ -32,6 +32,13 @@ def test_a_long_command_that_fails_shows_its_last_details(tmp_path: Path) -> Non
     assert "no space left\n" in out.getvalue()
 
 
+def test_what_a_failed_long_command_has_said_is_shown_once(tmp_path: Path) -> None:
+    terminal, out = a_terminal(tmp_path)
+    with pytest.raises(DemoFailed):
+        terminal.run_long("echo no Docker; echo '  CLUSTER=node needs none'; exit 1")
+    assert out.getvalue().splitlines()[1:] == ["  no Docker", "    CLUSTER=node needs none"]
+
+
 def test_a_failing_command_stops_the_demo_and_is_named(tmp_path: Path) -> None:
     terminal, out = a_terminal(tmp_path)
     with pytest.raises(DemoFailed, match="exit code 3: echo no; exit 3"):

@@ -1,6 +1,7 @@
 """Which version a tool has, and when it is built again."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from localcluster.binaries import (
     find_version,
 )
 from localcluster.commands import ClusterError
-from localcluster.folders import TOOLS
+from localcluster.folders import TOOLS, Cache
 from localcluster.golang import NEEDED, parse_version
 
 GO_MOD = """module example.org/tools
@@ -95,6 +96,18 @@ def test_only_the_usual_kubernetes_is_what_people_find_on_their_path() -> None:
 
 def test_kubernetes_is_told_its_version_or_it_would_call_itself_v0() -> None:
     assert f"gitVersion=v{binaries.KUBERNETES.version}" in binaries.KUBERNETES.linker_flags
+
+
+def test_what_is_built_is_taken_without_waiting_for_another_build(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    built = binaries.binary(cache, binaries.PAUSE, "pause")
+    built.parent.mkdir(parents=True)
+    built.touch()
+    key = build_key({path.name: path.read_bytes() for path in binaries.PAUSE.folder.iterdir()}, "-s -w")
+    built.with_name("build-key").write_text(key)
+    (cache.bin / "pause").symlink_to(built)
+    binaries.ensure_binaries(cache, [binaries.PAUSE])
+    assert not (cache.bin / ".lock").exists()
 
 
 def test_kubectl_alone_is_the_same_build_as_with_the_rest() -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from localcluster.cli import main
 from localcluster.commands import ClusterError
 from localcluster.current_cluster import CurrentCluster
 from localcluster.folders import Cache
 from localcluster.kind_cluster import KindCluster, build_configuration, parse_version
+from localcluster.kinds import open_cluster
+from localcluster.node_cluster import NodeCluster
 
 RECORDER = """#!/bin/sh
 echo "$(basename "$0") $*" >> "{log}"
@@ -17,7 +20,7 @@ case "$*" in
   "get clusters") cat "{there}" ;;
   "create cluster "*) cat "{folder}/created" >> "{there}" ;;
   "export logs "*) echo "no crictl" >&2; exit 126 ;;
-  "version") [ ! -e "{folder}/has-no-daemon" ] || exit 1; echo "kind v99.0.0 go1.26.8 linux/amd64" ;;
+  "version") [ ! -e "{folder}/has-no-daemon" ] || {{ echo "a warning" >&2; echo "permission denied on its socket" >&2; exit 1; }}; echo "kind v99.0.0 go1.26.8 linux/amd64" ;;
   "get nodes "*) echo modelendpoint-demo-control-plane; echo modelendpoint-demo-worker ;;
   *"config view"*) echo "a kubeconfig" ;;
   *"get --raw /readyz"*) [ -e "{folder}/answers" ] || {{ echo "connection refused" >&2; exit 1; }} ;;
@@ -122,10 +125,32 @@ def test_settings_that_would_be_ignored_are_refused_with_the_right_one(commands:
 def test_without_docker_kind_says_what_there_is_instead(commands: Commands, cache: Cache) -> None:
     commands.have_no_daemon()
     with pytest.raises(
-        ClusterError, match=r"kind needs Docker, and no daemon answers(.|\n)*KIND_DOCKER=own(.|\n)*CLUSTER=node"
+        ClusterError,
+        match=r"kind needs Docker: permission denied on its socket\n(.|\n)*KIND_DOCKER=own(.|\n)*CLUSTER=node",
     ):
         kind_cluster(cache).up()
     assert commands.called == []
+
+
+def test_what_was_refused_does_not_bind_the_name_to_a_kind(
+    commands: Commands, cache: Cache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODELENDPOINT_CACHE", str(cache.root))
+    commands.have_no_daemon()
+    assert main(["up", "--name=demo", "--kind=kind"]) == 1
+    assert "CLUSTER=node " in capfd.readouterr().err
+    assert isinstance(open_cluster(cache, "demo", "node"), NodeCluster)
+
+
+def test_a_cluster_keeps_its_kind_when_something_of_it_is_refused(
+    commands: Commands, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELENDPOINT_CACHE", str(cache.root))
+    commands.become_there_when_created("modelendpoint-demo")
+    assert main(["up", "--name=demo", "--kind=kind"]) == 0
+    commands.have_no_daemon()
+    assert main(["up", "--name=demo", "--kind=kind"]) == 1
+    assert isinstance(open_cluster(cache, "demo", None), KindCluster)
 
 
 def test_taking_down_what_is_not_there_needs_no_docker(commands: Commands, cache: Cache) -> None:
