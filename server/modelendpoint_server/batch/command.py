@@ -22,6 +22,9 @@ from modelendpoint_server.batch.comparison import check_comparable
 from modelendpoint_server.batch.errors import (
     ErrorThresholdExceeded,
     Incomplete,
+    InvalidBatch,
+    MissingColumn,
+    ModelsDiffer,
     OutOfMemory,
     OutputInUse,
     Passing,
@@ -44,6 +47,7 @@ from modelendpoint_server.logs import set_up_logging
 from modelendpoint_server.management import serve_management
 from modelendpoint_server.memory_cap import cap_memory
 from modelendpoint_server.settings import NonFinite
+from modelendpoint_server.signature import Signature
 
 _LOG = logging.getLogger(__name__)
 DONE, MAY_HEAL, PERMANENT = 0, 1, 42
@@ -200,9 +204,8 @@ def _make_plan(pod: Pod) -> Plan:
     planner = Planner(run, Reader(source, run.compression), source.files(), shown=source.shown)
     planner.read_columns()
     _, model, other = pod.load_models("", "")
-    models = [model] if other is None else [model, other]
-    planner.check([loaded.predictor.signature for loaded in models])
-    for loaded in models:
+    check_fit(planner, model.predictor.signature, other.predictor.signature if other else None)
+    for loaded in [model] if other is None else [model, other]:
         # Also tells of models that can't score rows at all.
         Scorer(loaded.predictor)
 
@@ -212,6 +215,33 @@ def _make_plan(pod: Pod) -> Plan:
         pod.progress.set(rows=(pod.progress.status.rows or 0) + rows)
 
     return planner.make(sha256=model.sha256, challenger_sha256=other.sha256 if other else "", advance=advance)
+
+
+def check_fit(planner: Planner, ours: Signature, theirs: Signature | None) -> None:
+    """Check the input against the model and the one to compare it with, if there is one.
+
+    Raise ``ModelsDiffer`` where the input is right for the other one only: then it is not the input that is wrong.
+    """
+    try:
+        planner.check([ours] if theirs is None else [ours, theirs])
+    except (MissingColumn, InvalidBatch) as error:
+        if theirs is None:
+            raise
+        if _fits(planner, ours):
+            raise type(error)(f"For the model of compareWith: {error}") from error
+        if _fits(planner, theirs):
+            raise ModelsDiffer(
+                f"The input is right for the model of compareWith, and not for this one: {error}"
+            ) from error
+        raise
+
+
+def _fits(planner: Planner, signature: Signature) -> bool:
+    try:
+        planner.check([signature])
+    except (MissingColumn, InvalidBatch):
+        return False
+    return True
 
 
 def _work(pod: Pod) -> None:

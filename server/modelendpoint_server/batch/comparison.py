@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from modelendpoint_server.batch.errors import InvalidBatch
+from modelendpoint_server.batch.errors import ModelsDiffer
 from modelendpoint_server.batch.rows import Numbers
 from modelendpoint_server.batch.scoring import Scored
 from modelendpoint_server.batch.specification import Challenger
@@ -75,10 +75,10 @@ class Disagreement:
 
 
 def check_comparable(one: Signature, other: Signature) -> None:
-    """Raise ``InvalidBatch`` unless both models have the same outputs."""
+    """Raise ``ModelsDiffer`` unless both models have the same outputs."""
     ours, theirs = [spec.name for spec in one.outputs], [spec.name for spec in other.outputs]
     if ours != theirs:
-        raise InvalidBatch(
+        raise ModelsDiffer(
             f"The models can't be compared: the outputs are {', '.join(ours)} here and {', '.join(theirs)} in compareWith."
             " Give them the same names."
         )

@@ -4,7 +4,7 @@
 
     BatchError
     ├── Permanent      InvalidBatch, InputNotFound, InputForbidden, InvalidInput, InputChanged, MissingColumn,
-    │                  OutputForbidden, OutputInUse, ErrorThresholdExceeded
+    │                  OutputForbidden, OutputInUse, ErrorThresholdExceeded, ModelsDiffer
     └── Passing        Stopped, StorageFull, OutOfMemory, Incomplete
 """
 
@@ -45,6 +45,10 @@ class InputChanged(Permanent):
 
 class MissingColumn(Permanent):
     """The input has no column for something that the model takes."""
+
+
+class ModelsDiffer(Permanent):
+    """The model that is compared with can take the input, or give the outputs, and this one takes or gives others."""
 
 
 class OutputForbidden(Permanent):

@@ -258,6 +258,40 @@ def test_two_models_are_compared_row_by_row(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason", "words"),
+    [
+        (3, 2, "ModelsDiffer", "model of compareWith, and not for this one: Input 'features' of the model takes 3"),
+        (2, 3, "MissingColumn", "For the model of compareWith: Input 'features' of the model takes 3 values"),
+        (3, 4, "MissingColumn", "Input 'features' of the model takes 3 values"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_comparison_says_whether_the_input_or_a_model_is_another(
+    tmp_path: Path, name: str, ours: int, theirs: int, reason: str, words: str
+) -> None:
+    (tmp_path / "other.onnx").write_bytes(linear_model([1.0] * theirs).data)
+    batch = Batch(
+        tmp_path,
+        linear_model([1.0] * ours).data,
+        run={"columns": {"passThrough": ["id"]}, "compareWith": {"uri": f"file://{tmp_path}/other.onnx"}},
+    )
+    batch.put(name, FILES[name])
+    ended = batch.do("plan")
+    assert (ended.code, ended.words["reason"]) == (42, reason)
+    assert words in ended.words["message"]
+    assert ended.words["message"].startswith(("The input", "For the", "Input"))
+
+
+def test_models_with_other_outputs_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(model_zoo.lookup([1.0, 2.0]))
+    batch = a_batch(tmp_path, compareWith={"uri": f"file://{tmp_path}/other.onnx"})
+    batch.put("a.csv", FILES["a.csv"])
+    ended = batch.do("plan")
+    assert (ended.code, ended.words["reason"]) == (42, "ModelsDiffer")
+    assert "the outputs are score here and" in ended.words["message"]
+
+
 def test_the_pattern_of_the_input_chooses_files(tmp_path: Path) -> None:
     batch = a_batch(tmp_path)
     for name in ("2026/01/a.csv", "2026/02/a.csv", "2026/02/notes.txt", "2025/01/a.csv", "2026/02/_old/a.csv"):
