@@ -6,6 +6,7 @@ from typing import Any
 
 from modelendpoint.errors import CliError
 from modelendpoint_operator import names
+from modelendpoint_operator.api.status import Phase
 from modelendpoint_operator.rollout.orders import Verb
 
 
@@ -30,6 +31,18 @@ def give(body: Mapping[str, Any], word: str, *, revision: int | None) -> Given:
     meant = _REVISIONS[word](body) if revision is None else revision
     before = (body["metadata"].get("annotations") or {}).get(annotation, "")
     return Given(annotation=annotation, value=_next_value(before, meant), subject=f"revision {meant}")
+
+
+def waits_for_a_pause(body: Mapping[str, Any], order: Given) -> bool:
+    """Say whether a promote is kept for the next pause: its candidate is on its way, and nothing holds it."""
+    status = body.get("status", {})
+    rollout, candidate = status.get("rollout") or {}, status.get("candidate") or {}
+    return (
+        order.annotation == Verb.PROMOTE
+        and order.value.partition("/")[0] == str(candidate.get("revision"))
+        and rollout.get("phase") in _GOING_ON
+        and rollout.get("heldBy") is None
+    )
 
 
 def give_to_run(body: Mapping[str, Any], word: str) -> Given:
@@ -76,6 +89,8 @@ def _previous(body: Mapping[str, Any]) -> int:
         raise CliError(f"No other revision of {body['metadata']['name']} has served before, so there is no way back.")
     return served[0]
 
+
+_GOING_ON = (Phase.DEPLOYING, Phase.SHIFTING, Phase.HOLDING)
 
 _REVISIONS = {
     "promote": _candidate,

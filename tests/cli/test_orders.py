@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelendpoint.errors import CliError
-from modelendpoint.orders import give
+from modelendpoint.orders import give, waits_for_a_pause
 
 ROLLING = {"stable": {"revision": 1}, "candidate": {"revision": 2}, "rollout": {"phase": "Holding"}}
 STEADY = {
@@ -54,3 +54,21 @@ def test_an_order_that_means_nothing_is_refused(word: str, said: str) -> None:
 def test_an_order_that_the_engine_does_not_know_is_refused() -> None:
     with pytest.raises(CliError, match="does not know explode; it knows promote, abort"):
         give(a_body(ROLLING), "explode", revision=None)
+
+
+@pytest.mark.parametrize(
+    ("word", "revision", "rollout", "waits"),
+    [
+        ("promote", None, {"phase": "Holding"}, True),
+        ("promote", None, {"phase": "Deploying"}, True),
+        ("promote", None, {"phase": "Paused"}, False),
+        ("promote", None, {"phase": "Deploying", "heldBy": "http/ready"}, False),
+        ("promote", 7, {"phase": "Holding"}, False),
+        ("abort", None, {"phase": "Holding"}, False),
+    ],
+)
+def test_a_promote_for_a_candidate_that_nothing_holds_waits_for_its_pause(
+    word: str, revision: int | None, rollout: dict[str, str], waits: bool
+) -> None:
+    body = a_body({**ROLLING, "rollout": rollout})
+    assert waits_for_a_pause(body, give(body, word, revision=revision)) is waits

@@ -5,13 +5,13 @@ import click
 from modelendpoint.commands.place import Place, place_options
 from modelendpoint.endpoints import Endpoints, Seen, choose, find, wait_for
 from modelendpoint.errors import TimedOut
-from modelendpoint.orders import Given, give, give_to_run
+from modelendpoint.orders import Given, give, give_to_run, waits_for_a_pause
 from modelendpoint_operator import names
 
 ANSWER_SECONDS = 10.0
 
 _HELP = {
-    "promote": "Go on to the next step of a rollout.",
+    "promote": "Go on from a pause of a rollout.",
     "promote-full": "Give a candidate all traffic now, without the steps that are left.",
     "abort": "End a rollout: all traffic stays with the stable revision.",
     "retry": "Try a rejected revision, or a failed batch prediction, again.",
@@ -42,6 +42,12 @@ def _give(word: str, name: str | None, revision: int | None, place: Place) -> No
     known = {event["id"] for event in there.events(kind, name)}
     order = give_to_run(body, word) if kind == names.BATCH_KIND else give(body, word, revision=revision)
     there.annotate(seen, order)
+    if waits_for_a_pause(body, order):
+        click.echo(
+            f"{name}: {order.subject} will not stop at its next pause. It is not paused now, and its steps go on by"
+            f" themselves; `mep promote-full` skips what is left of them."
+        )
+        return
     if not wait_for(there, lambda now: _is_answered(now, order), name=name, seconds=ANSWER_SECONDS):
         raise TimedOut(f"{name} has not answered within {ANSWER_SECONDS:.0f} s. `mep get {name}` shows it.")
     told = [str(event["message"]) for event in there.events(kind, name) if event["id"] not in known]

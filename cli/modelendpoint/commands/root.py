@@ -68,7 +68,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
             place="modelendpoint.commands.endpoints:logs",
             summary="Print what servers and router, or the workers of a batch prediction, have logged.",
         ),
-        "promote": Entry(place="modelendpoint.commands.orders:promote", summary="Go on to the next step of a rollout."),
+        "promote": Entry(place="modelendpoint.commands.orders:promote", summary="Go on from a pause of a rollout."),
         "promote-full": Entry(
             place="modelendpoint.commands.orders:promote_full",
             summary="Give a candidate all traffic now, without the steps that are left.",
