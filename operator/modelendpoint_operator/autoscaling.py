@@ -24,6 +24,7 @@ LOOK = timedelta(seconds=15)
 TOLERANCE = 0.1
 """Share of the load by which it may be off without a change."""
 MESSAGE_LENGTH = 500
+AUTOSCALER = "HorizontalPodAutoscaler"
 
 
 def choose_scale(
@@ -45,14 +46,23 @@ def choose_scale(
     )
 
 
-def time_to_look(endpoint: ModelEndpoint, scale: ScaleStatus | None, *, now: datetime) -> timedelta | None:
-    """Say when the requests are to be counted again; None when nothing depends on them."""
+def time_to_look(
+    endpoint: ModelEndpoint, seen: Observation, scale: ScaleStatus | None, *, now: datetime
+) -> timedelta | None:
+    """Say when the requests are to be counted again, or the HorizontalPodAutoscaler to be asked whether it works, which
+    no watch tells; None when nothing depends on either."""
     wanted = endpoint.spec.autoscaling
-    if scale is None or wanted is None or wanted.target_requests_per_second is None:
+    if scale is None or wanted is None:
         return None
-    left = LOOK if scale.measured_at is None else scale.measured_at + LOOK - now
-    # One that is overdue was put off because there are no requests, or because a router did not answer.
-    return left if left > timedelta(0) else LOOK
+    waits = []
+    if wanted.target_requests_per_second is not None:
+        left = LOOK if scale.measured_at is None else scale.measured_at + LOOK - now
+        # One that is overdue was put off because there are no requests, or because a router did not answer.
+        waits.append(left if left > timedelta(0) else LOOK)
+    if wanted.target_cpu_utilization_percent is not None and AUTOSCALER not in seen.unknown_kinds:
+        told = [condition for condition in _told_by_autoscaler(seen) if condition["type"] == "ScalingActive"]
+        waits += [] if any(condition["status"] == "True" for condition in told) else [LOOK if told else LOOK / 3]
+    return min(waits, default=None)
 
 
 def note_of_change(before: ScaleStatus | None, scale: ScaleStatus | None) -> EventNote | None:
@@ -144,14 +154,14 @@ def _trouble(wanted: Autoscaling, seen: Observation) -> str | None:
     """Say what the HorizontalPodAutoscaler lacks."""
     if wanted.target_cpu_utilization_percent is None:
         return None
-    found = (body for ref, body in seen.objects.items() if ref.kind == "HorizontalPodAutoscaler")
-    inactive = [told for body in found for told in _conditions(body) if _is_inactive(told)]
+    inactive = [told for told in _told_by_autoscaler(seen) if _is_inactive(told)]
     message = "The HorizontalPodAutoscaler does not know the pods' CPU, so it does not scale"
     return f"{message}: {inactive[0].get('message', '')}"[:MESSAGE_LENGTH] if inactive else None
 
 
-def _conditions(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(body.get("status", {}).get("conditions") or [])
+def _told_by_autoscaler(seen: Observation) -> list[Mapping[str, Any]]:
+    found = (body for ref, body in seen.objects.items() if ref.kind == AUTOSCALER)
+    return [told for body in found for told in body.get("status", {}).get("conditions") or ()]
 
 
 def _is_inactive(told: Mapping[str, Any]) -> bool:

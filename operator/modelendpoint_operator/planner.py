@@ -477,7 +477,7 @@ def _look_again_after(outline: Outline) -> timedelta | None:
     now = outline.situation.now
     by_time = (
         outline.wake,
-        autoscaling.time_to_look(outline.endpoint, outline.scale, now=now),
+        autoscaling.time_to_look(outline.endpoint, outline.seen, outline.scale, now=now),
         exposure.time_to_look(outline.endpoint, outline.seen),
     )
     waits = [wait for wait in by_time if wait is not None]

@@ -227,9 +227,11 @@ def test_it_looks_again_when_the_time_of_counting_is_over() -> None:
     load.looks(0, 30)
     now = EPOCH + timedelta(seconds=load.seconds)
 
-    assert time_to_look(load.endpoint, load.scale, now=now + timedelta(seconds=6)) == timedelta(seconds=9)
-    assert time_to_look(load.endpoint, load.scale, now=now + timedelta(days=1)) == LOOK
-    assert time_to_look(load.endpoint, None, now=now) is None
+    assert time_to_look(load.endpoint, Observation(), load.scale, now=now + timedelta(seconds=6)) == timedelta(
+        seconds=9
+    )
+    assert time_to_look(load.endpoint, Observation(), load.scale, now=now + timedelta(days=1)) == LOOK
+    assert time_to_look(load.endpoint, Observation(), None, now=now) is None
 
 
 def test_people_are_told_why_the_number_is_another_one() -> None:
@@ -273,6 +275,25 @@ def test_an_autoscaler_that_knows_no_cpu_says_what_it_lacks() -> None:
     load.objects = {ref: {"status": {"conditions": [told | {"reason": "ScalingDisabled"}]}}}
     load.look()
     assert load.scale.message is None
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ([], 5),
+        ([{"type": "AbleToScale", "status": "True"}], 5),
+        ([{"type": "ScalingActive", "status": "False"}], 15),
+        ([{"type": "ScalingActive", "status": "True"}], None),
+    ],
+)
+def test_an_autoscaler_is_asked_until_it_works_because_no_watch_tells(told: list[Any], seconds: int | None) -> None:
+    load = Load(autoscaling={"maxReplicas": 9, "targetCPUUtilizationPercent": 60})
+    load.look()
+    ref = ObjectRef(api_version="autoscaling/v2", kind="HorizontalPodAutoscaler", name="churn")
+    seen = Observation(objects={ref: {"status": {"conditions": told}}})
+
+    wait = time_to_look(load.endpoint, seen, load.scale, now=EPOCH)
+    assert wait == (None if seconds is None else timedelta(seconds=seconds))
 
 
 # Whatever the load.
