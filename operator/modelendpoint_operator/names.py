@@ -102,6 +102,7 @@ COMPARE_CREDENTIALS_DIR = "/etc/modelendpoint/compare-credentials"
 # Headers of answers, and of requests that ask for a certain variant or revision.
 HEADER_VARIANT = "x-model-variant"
 HEADER_REVISION = "x-model-revision"
+HEADER_SHA256 = "x-model-sha256"
 
 # Environment of the server container.
 ENV_NAME = "MODELENDPOINT_NAME"

@@ -110,6 +110,18 @@ ACCEPTED = [
     ("churn", routing(auth={"none": {}})),
     ("churn", routing(auth={"apiKeys": {"secretRef": {"name": "churn-keys"}, "header": "Authorization"}})),
     ("churn", routing(auth={"jwt": {"issuer": "i", "audiences": ["a"], "jwksConfigMapRef": {"name": "login"}}})),
+    ("churn", routing(cors={"allowOrigins": ["*"]})),
+    (
+        "churn",
+        routing(
+            cors={
+                "allowOrigins": ["https://app.example.com", "http://localhost:3000", "https://*.shop.example:8443"],
+                "allowHeaders": ["X-Trace"],
+                "allowCredentials": True,
+                "maxAgeSeconds": 0,
+            }
+        ),
+    ),
     ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
     ("churn", routing(stickyBy={"cookie": "customer_id"})),
     ("churn", gates(errorRate={}, latency={}, insufficientData={"action": "Rollback"}, confidencePercent=99.9)),
@@ -297,6 +309,37 @@ BREAKING_A_RULE = [
         "churn",
         routing(auth={"jwt": {"issuer": "i", "audiences": ["a"]}}),
         "spec.routing.auth.jwt: Forbidden: must have either jwksConfigMapRef or jwksSecretRef",
+    ),
+    *(
+        (
+            "churn",
+            routing(cors={"allowOrigins": ["https://app.example.com", origin]}),
+            "spec.routing.cors.allowOrigins[1]: Forbidden: must be an origin as browsers send it",
+        )
+        for origin in (
+            "app.example.com",
+            "https://app.example.com/",
+            "https://App.example.com",
+            "https://*",
+            "https://a.*.example.com",
+            "https://*example.com",
+            "ftp://app.example.com",
+            "https://app.example.com:0",
+            "null",
+        )
+    ),
+    *(
+        (
+            "churn",
+            routing(cors={"allowOrigins": [origin]}),
+            "spec.routing.cors.allowOrigins[0]: Forbidden: must not have the port that browsers leave out",
+        )
+        for origin in ("https://app.example.com:443", "http://*.example.com:80")
+    ),
+    (
+        "churn",
+        routing(cors={"allowOrigins": ["https://app.example.com", "*"], "allowCredentials": True}),
+        "spec.routing.cors.allowCredentials: Forbidden: must not be true while every page may call",
     ),
     ("churn", routing(stickyBy={}), "spec.routing.stickyBy: Forbidden: must have either header or cookie"),
     (

@@ -1,7 +1,7 @@
-"""Parts of ``spec.routing``: who may call an endpoint, and which requests belong together.
+"""Parts of ``spec.routing``: who may call an endpoint and how, and which requests belong together.
 
-How the router does it stands in ``manifests/stickiness.py`` and ``manifests/access.py``. The rules that hold these
-parts together are CEL in ``api/rules.py``.
+How the router does it stands in modules of ``manifests`` that are called like the parts. The rules that hold these parts
+together are CEL in ``api/rules.py``.
 """
 
 from typing import Annotated
@@ -25,6 +25,28 @@ class Stickiness(ApiModel):
     customers along and sends none back. Requests without the header are shared out by chance."""
     cookie: CookieName | None = None
     """The same with the value of a cookie, which your application sets; the router sets none."""
+
+
+Origin = Annotated[str, Field(pattern=r"^[!-~]+$", min_length=1, max_length=253)]
+HeaderNames = Annotated[list[HeaderName], Field(min_length=1, max_length=32)]
+
+
+class Cors(ApiModel):
+    """Which web pages may call the endpoint from a browser. It keeps nobody else out: for that there is auth."""
+
+    allow_origins: Annotated[list[Origin], Field(min_length=1, max_length=32)]
+    """Where the pages come from: origins such as https://app.example.com or http://localhost:3000;
+    https://*.example.com for all its subdomains; * for every page."""
+    allow_headers: HeaderNames | None = None
+    """More headers that a page may send, beside content-type, x-request-id and those that this spec itself names, such
+    as the one with the API key."""
+    expose_headers: HeaderNames | None = None
+    """More headers of an answer that a page may read, beside x-request-id, retry-after and those that say which model
+    answered."""
+    allow_credentials: Annotated[bool, Field(strict=True)] = False
+    """Let browsers send cookies along, such as that of stickyBy. Only for origins that are named."""
+    max_age_seconds: Annotated[int, Field(ge=0, le=86400, strict=True)] = 600
+    """Seconds for which a browser need not ask again whether it may call."""
 
 
 class NoAuth(ApiModel):

@@ -244,6 +244,25 @@ RULES = (
         message="must have either jwksConfigMapRef or jwksSecretRef, with the issuer's key set in its key jwks.json",
     ),
     Rule(
+        at="spec.routing.cors.allowOrigins.items",
+        rule="self == '*' || self.matches("
+        "'^https?://([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$')",
+        message="must be an origin as browsers send it, such as https://app.example.com or http://localhost:3000, in lower "
+        "case and without a path; https://*.example.com for its subdomains, or * for every page",
+    ),
+    Rule(
+        at="spec.routing.cors.allowOrigins.items",
+        rule="!self.matches('^(http://.*:80|https://.*:443)$')",
+        message="must not have the port that browsers leave out: 80 with http, 443 with https",
+    ),
+    Rule(
+        at="spec.routing.cors",
+        rule="!(has(self.allowCredentials) && self.allowCredentials && has(self.allowOrigins)"
+        " && self.allowOrigins.exists(origin, origin == '*'))",
+        message="must not be true while every page may call (allowOrigins has *): name the origins",
+        field=".allowCredentials",
+    ),
+    Rule(
         at="spec.routing.stickyBy",
         rule="has(self.header) != has(self.cookie)",
         message="must have either header or cookie, whose value keeps a caller with one revision",

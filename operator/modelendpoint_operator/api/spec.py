@@ -10,7 +10,7 @@ from modelendpoint_operator.api.exposure import Gateway, Ingress
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.references import ObjectName, SecretReference
-from modelendpoint_operator.api.routing import Auth, HeaderName, Stickiness
+from modelendpoint_operator.api.routing import Auth, Cors, HeaderName, Stickiness
 from modelendpoint_operator.api.scaling import Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
@@ -274,6 +274,8 @@ class Routing(ApiModel):
     """Longest time an answer may take; then the router answers 504."""
     auth: Auth | None = None
     """Who may call the endpoint. Without it, as with none: {}, everybody who reaches the router."""
+    cors: Cors | None = None
+    """Which web pages may call the endpoint from a browser. Without it only those of its own origin."""
     sticky_by: Stickiness | None = None
     """What keeps a caller with one revision while the traffic is shared. Without it every request is shared out by
     chance."""

@@ -13,6 +13,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.access import build_access_filters
 from modelendpoint_operator.manifests.bootstrap import build_bootstrap
+from modelendpoint_operator.manifests.cors import build_cors_filters
 from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager
 from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES, build_routes
@@ -58,8 +59,9 @@ def build_listeners(endpoint: ModelEndpoint) -> Document:
     manager = build_http_manager(
         stat_prefix=names.STAT_PREFIX,
         routes={"rds": routes},
-        # Nobody's body is waited for before it is known that he may call.
+        # A browser has no key when it asks for a page, and nobody's body is waited for before it is known that he may call.
         filters=[
+            *build_cors_filters(endpoint.spec.routing.cors),
             *build_access_filters(endpoint.spec.routing.auth),
             build_buffer_filter(most_bytes=WHOLE_BODY_BYTES),
         ],

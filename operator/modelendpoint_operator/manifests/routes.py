@@ -10,6 +10,7 @@ from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.manifests.cors import build_cors_policy
 from modelendpoint_operator.manifests.http_manager import pass_buffer
 from modelendpoint_operator.manifests.stickiness import build_stickiness
 from modelendpoint_operator.manifests.xds import TYPES, Document, discovery, header
@@ -45,6 +46,7 @@ def build_routes(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Document:
             {
                 "name": names.ROUTE_CONFIG_NAME,
                 "domains": ["*"],
+                **build_cors_policy(endpoint.spec),
                 "routes": [route for choice in _choices(endpoint, legs) for route in _routes(choice)],
             }
         ],
