@@ -1,20 +1,30 @@
-"""The real cluster, and a namespace of its own for every test."""
+"""The real cluster, and a namespace of its own for every test.
 
+Several processes may run these tests at once (``-n``). A test that stops, kills or replaces what the others
+use, or looks at the whole machine, is marked ``alone``: it waits until no other test runs, and the others wait for it.
+"""
+
+import fcntl
 import json
 import os
 import secrets
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support import record
 from support.cluster import REPOSITORY, Cluster, bring_up, find
+from support.installation import install
 
 BEGAN = time.monotonic()
-from support.installation import install
+TEST_CLUSTER = os.environ.get("TEST_CLUSTER", "test")
+LEFT_OUT: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,18 +34,50 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
 
 
+@contextmanager
+def turn(name: str, *, alone: bool) -> Iterator[None]:
+    """Hold a lock that all processes share, or that one of them has for itself."""
+    with (Path(tempfile.gettempdir()) / f"modelendpoint-tests-{TEST_CLUSTER}-{name}").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test with its fixtures beside others, or alone."""
+    with turn("run", alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what the run was told to leave out; each process counts the same."""
+    LEFT_OUT.extend(item.nodeid for item in items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let the process that started this one know."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = LEFT_OUT
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process counted."""
+    LEFT_OUT[:] = getattr(node, "workeroutput", {}).get("left_out", ())
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write down what was run on which Kubernetes, if ``RECORD`` names a file for it."""
     if not (file := os.environ.get("RECORD")):
         return
-    cluster = find(os.environ.get("TEST_CLUSTER", "test"))
+    cluster = find(TEST_CLUSTER)
     stats = terminalreporter.stats
     run = record.Run(
         kubernetes=json.loads(cluster.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"],
         cluster=os.environ.get("CLUSTER", "node"),
         nodes=len(cluster.get("node")),
         counts=record.count_outcomes(stats),
-        left_out=len(stats.get("deselected", ())),
+        left_out=len(LEFT_OUT),
         seconds=time.monotonic() - BEGAN,
         day=time.strftime("%Y-%m-%d"),
         commit=_commit(),
@@ -52,8 +94,7 @@ def _commit() -> str:
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """A running cluster with this checkout's images: ``make test`` has brought it up; by hand, it is done here."""
-    name = os.environ.get("TEST_CLUSTER", "test")
-    return find(name) if os.environ.get("TEST_CLUSTER_IS_UP") else bring_up(name)
+    return find(TEST_CLUSTER) if os.environ.get("TEST_CLUSTER_IS_UP") else bring_up(TEST_CLUSTER)
 
 
 @pytest.fixture
@@ -68,4 +109,5 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster) -> None:
     """The operator of this checkout, at work in the whole cluster."""
-    install(cluster)
+    with turn("installation", alone=True):
+        install(cluster)

@@ -223,6 +223,7 @@ def test_a_million_rows_are_predicted_once_each(undisturbed: Batch) -> None:
     assert f"{ROWS}/{ROWS}" in table
 
 
+@pytest.mark.alone
 def test_workers_and_the_operator_that_are_killed_change_no_byte(undisturbed: Batch) -> None:
     place = undisturbed.place
     batch = Batch(place, "killed").apply(retries=50, **SMALL_SHARDS)

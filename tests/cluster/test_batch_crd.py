@@ -145,13 +145,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("name", "spec"), ACCEPTED)
 def test_is_accepted(cluster: Cluster, name: str, spec: dict[str, Any]) -> None:
-    assert dry_run(cluster, a_batch(name, **spec))["metadata"]["name"] == name
+    assert cluster.try_creating(a_batch(name, **spec), namespace=NAMESPACE)["metadata"]["name"] == name
 
 
 @pytest.mark.parametrize(("name", "spec", "words"), REFUSED)
 def test_is_refused_with_the_field_and_the_cause(cluster: Cluster, name: str, spec: dict[str, Any], words: str) -> None:
     with pytest.raises(CommandFailed) as failure:
-        dry_run(cluster, a_batch(name, **spec))
+        cluster.try_creating(a_batch(name, **spec), namespace=NAMESPACE)
     assert words in str(failure.value)
 
 
@@ -161,7 +161,7 @@ def test_examples_are_accepted(cluster: Cluster, path: Any) -> None:
 
 
 def test_defaults_are_those_of_the_reference(cluster: Cluster) -> None:
-    stored = dry_run(cluster, a_batch(**scheduled()))
+    stored = cluster.try_creating(a_batch(**scheduled()), namespace=NAMESPACE)
 
     assert stored["status"] == {"observedGeneration": -1}
     spec = stored["spec"]
@@ -174,7 +174,8 @@ def test_defaults_are_those_of_the_reference(cluster: Cluster) -> None:
         "successfulRunsHistoryLimit": 3,
         "failedRunsHistoryLimit": 3,
     }
-    assert dry_run(cluster, a_batch(errorThreshold={"rows": 5}))["spec"]["errorThreshold"] == {"rows": 5}
+    in_rows = cluster.try_creating(a_batch(errorThreshold={"rows": 5}), namespace=NAMESPACE)
+    assert in_rows["spec"]["errorThreshold"] == {"rows": 5}
 
 
 CHANGES: list[dict[str, Any]] = [

@@ -19,6 +19,7 @@ def endpoint(cluster: Cluster, namespace: str) -> Endpoint:
     return Endpoint(cluster, namespace).create_models().apply("1").wait()
 
 
+@pytest.mark.alone
 def test_an_operator_that_is_killed_in_mid_rollout_goes_on_where_it_was(endpoint: Endpoint) -> None:
     steps = [{"weight": 20, "holdSeconds": 5}, {"weight": 60, "holdSeconds": 5}]
     kubectl = endpoint.cluster.kubectl
@@ -36,6 +37,7 @@ def test_an_operator_that_is_killed_in_mid_rollout_goes_on_where_it_was(endpoint
     assert endpoint.status["stable"]["version"] == "2"
 
 
+@pytest.mark.alone
 def test_with_the_operator_down_requests_are_answered_and_deletion_ends(endpoint: Endpoint) -> None:
     kubectl = endpoint.cluster.kubectl
     kubectl("scale", "-n", HOME, "deployment", "-l", "app.kubernetes.io/component=operator", "--replicas=0")

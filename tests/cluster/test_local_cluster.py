@@ -108,6 +108,7 @@ def test_two_clusters_stand_side_by_side_and_know_nothing_of_each_other(
     assert "NotFound" in cluster.kubectl("get", "configmap", "only-in-blue", "-n", namespace, check=False)
 
 
+@pytest.mark.alone
 def test_up_on_a_running_cluster_is_quick_and_changes_nothing(blue: Cluster) -> None:
     process = CACHE.cluster(BLUE).process.read_text()
     began = time.monotonic()
@@ -131,6 +132,7 @@ def test_a_dead_cluster_is_noticed_and_comes_back_with_all_that_was_in_it(blue: 
     assert blue.get("configmap", "kept", namespace="default")["data"] == {"a": "1"}
 
 
+@pytest.mark.alone
 def test_a_cluster_leaves_nothing_behind(blue: Cluster) -> None:
     """The cluster ``green`` comes and goes while ``blue`` runs."""
     green = "test-green"

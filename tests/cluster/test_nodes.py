@@ -17,7 +17,7 @@ NAME = os.environ.get("TEST_CLUSTER", "test")
 NOTICED_SECONDS = 90
 """Until the cluster takes a silent node's pods out of Services: 50 s by default, and a busy machine's share."""
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.alone]
 
 
 @pytest.fixture

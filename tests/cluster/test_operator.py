@@ -9,7 +9,7 @@ from support.endpoints import Endpoint
 from support.installation import HOME, install
 from support.load_run import under_load
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.alone]
 
 LEASE = "modelendpoint-operator"
 

@@ -34,7 +34,14 @@ def _at_most_the_limit(server: str, amount: str) -> Rule:
     both = f"has(self.requests) && has({request}) && has(self.limits) && has({limit})"
     return Rule(
         at=f"{server}.resources",
-        rule=f"!({both}) || quantity(string({request})).compareTo(quantity(string({limit}))) <= 0",
+        # Kubernetes 1.30 estimates a CRD's cost by its quantity() and string(), taking each for the longest text there is.
+        rule=(
+            f"!({both}) || (type({limit}) == string"
+            f" ? quantity(string({request})).compareTo(quantity({limit})) <= 0"
+            f" : type({request}) == string"
+            f" ? quantity({request}).compareTo(quantity(string({limit}))) <= 0"
+            f" : {request} <= {limit})"
+        ),
         message=f"requests.{amount} must not be above limits.{amount}",
         field=f".requests.{amount}",
     )
@@ -43,7 +50,10 @@ def _at_most_the_limit(server: str, amount: str) -> Rule:
 def _memory_in_bytes(server: str, amounts: str) -> Rule:
     return Rule(
         at=f"{server}.resources.{amounts}.memory",
-        rule="!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('16Mi')) >= 0",
+        rule=(
+            "type(self) == int ? self >= 16777216"
+            " : !isQuantity(self) || quantity(self).compareTo(quantity('16Mi')) >= 0"
+        ),
         message="must be at least 16Mi; the unit is bytes, and the suffix m means thousandths of a byte",
     )
 
