@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.invariants import assert_clean
 from support.stories import REPLACE, a_serving_world, a_world, split, trace
@@ -94,6 +96,57 @@ def test_what_happens_to_one_variant_changes_nothing_of_the_others(
 
     assert objects_of(world, *staying) == before
     assert_clean(world)
+
+
+ARMS: dict[str, list[dict[str, Any] | None]] = {
+    "variants": [
+        None,
+        B,
+        {**B, "weight": 40},
+        {**B, "model": model_of("4")},
+        {**B, "model": model_of(BROKEN)},
+        {**B, "replicas": 3},
+        {**B, "match": {"header": {"name": "x-team", "exact": "risk"}}},
+        {**B, "server": {"limits": {"maxRows": 7}}},
+    ],
+    "shadows": [
+        None,
+        {"name": "b", "model": model_of("2"), "percent": 50},
+        {"name": "b", "model": model_of("5"), "replicas": 2},
+    ],
+}
+"""What may stand in the spec for the one that changes: nothing, or a variant or shadow of the name b."""
+CHANGES = st.sampled_from([(kind, arm) for kind, arms in ARMS.items() for arm in arms])
+NEIGHBOURS: dict[str, Any] = {
+    "variants": [C],
+    "shadows": [{"name": "next", "model": model_of("6"), "percent": 30}],
+}
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(CHANGES, st.integers(0, 6)), min_size=1, max_size=5), st.booleans())
+def test_whatever_becomes_of_one_no_object_or_pod_of_another_ever_changes(
+    changes: list[tuple[tuple[str, dict[str, Any] | None], int]], is_first: bool
+) -> None:
+    world = a_serving_world(**NEIGHBOURS)
+    others = (1, arm(world, "c")["revision"], world.status["shadows"][0]["revision"])
+    before = objects_of(world, *others)
+    written: list[Key] = []
+    world.before_plan.append(lambda _, plan: written.extend(named(write.manifest) for write in plan.applies))
+    for (kind, changed), turns in changes:
+        changing = {kind: [changed] if changed else []}
+        lists = {name: [*changing.get(name, []), *arms] for name, arms in NEIGHBOURS.items()}
+        world.edit(**{name: arms if is_first else arms[::-1] for name, arms in lists.items()})
+        world.settle(turns=turns)
+    world.settle()
+
+    assert objects_of(world, *others) == before
+    assert not {f"churn-r{number}" for number in others} & {key.name for key in written}
+    assert_clean(world)
+
+
+def named(manifest: Mapping[str, Any]) -> Key:
+    return Key(manifest["kind"], manifest["metadata"]["name"])
 
 
 def test_a_removed_variant_is_deleted_when_no_router_sends_to_it_any_more() -> None:
