@@ -272,6 +272,7 @@ def test_a_run_whose_secret_comes_late_goes_on_by_a_retry(place: Place) -> None:
     assert len(batch.scores()) == 1
 
 
+@pytest.mark.alone
 def test_with_the_operator_down_a_run_works_on_and_deletion_ends(place: Place) -> None:
     batch = Batch(place, "alone").apply(input=s3("million/0.csv"), shardRows=20_000)
     batch.until(lambda: batch.status.get("phase") == "Working" and batch.workers())
@@ -296,7 +297,8 @@ def test_a_namespace_with_a_failed_worker_ends(place: Place) -> None:
     secret = cluster.get("secret", SECRET, namespace=place.namespace)
     copied = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": secret["data"]}
     cluster.apply(copied, namespace=other.namespace)
-    batch = Batch(other, "failing").apply(**SMALL_SHARDS)
+    # One worker for all shards: it must not be done before it is told to end.
+    batch = Batch(other, "failing").apply(**{**SMALL_SHARDS, "parallelism": 1})
     pod = batch.until(batch.workers)[0]
     # It is told to end and does so with an error. There will be another, in 10 seconds.
     other.kubectl("delete", "pod", pod, "--wait=false")
