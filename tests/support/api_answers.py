@@ -422,11 +422,11 @@ WRONG_VALUES = [
     ),
     (
         gates(http=[{"name": "a", "path": "/"}, {"name": "a", "path": "/b"}]),
-        'spec.rollout.gates.http[1]: Duplicate value: ',
+        "spec.rollout.gates.http[1]: Duplicate value: ",
     ),
     (
         gates(prometheus=[{"name": "a", "query": "up", "min": 0}, {"name": "a", "query": "1", "min": 0}]),
-        'spec.rollout.gates.prometheus[1]: Duplicate value: ',
+        "spec.rollout.gates.prometheus[1]: Duplicate value: ",
     ),
     (
         gates(http=[{"name": "a", "path": "/", "timeoutSeconds": 31}]),

@@ -9,6 +9,8 @@ from modelendpoint.orders import Given, give, give_to_run, waits_for_a_pause
 from modelendpoint_operator import names
 
 ANSWER_SECONDS = 10.0
+KEPT_SECONDS = 3.0
+"""A promote in a step that only a gate holds up is answered at once; after that it waits for a pause."""
 
 _HELP = {
     "promote": "Go on from a pause of a rollout.",
@@ -42,13 +44,15 @@ def _give(word: str, name: str | None, revision: int | None, place: Place) -> No
     known = {event["id"] for event in there.events(kind, name)}
     order = give_to_run(body, word) if kind == names.BATCH_KIND else give(body, word, revision=revision)
     there.annotate(seen, order)
-    if waits_for_a_pause(body, order):
-        click.echo(
-            f"{name}: {order.subject} will not stop at its next pause. It is not paused now, and its steps go on by"
-            f" themselves; `mep promote-full` skips what is left of them."
-        )
-        return
-    if not wait_for(there, lambda now: _is_answered(now, order), name=name, seconds=ANSWER_SECONDS):
+    is_kept = waits_for_a_pause(body, order)
+    seconds = KEPT_SECONDS if is_kept else ANSWER_SECONDS
+    if not wait_for(there, lambda now: _is_answered(now, order), name=name, seconds=seconds):
+        if is_kept:
+            click.echo(
+                f"{name}: {order.subject} will not stop at its next pause. Nothing holds it now, and its steps go on by"
+                f" themselves; `mep promote-full` skips what is left of them."
+            )
+            return
         raise TimedOut(f"{name} has not answered within {ANSWER_SECONDS:.0f} s. `mep get {name}` shows it.")
     told = [str(event["message"]) for event in there.events(kind, name) if event["id"] not in known]
     click.echo("\n".join(told) or f"{name}: {word} of {order.subject}")
