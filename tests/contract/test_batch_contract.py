@@ -9,8 +9,9 @@ import pytest
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.batch_reduction import parse_word
-from modelendpoint_operator.api.batch import BatchPrediction, Compression, Format
+from modelendpoint_operator.api.batch import BatchPrediction
 from modelendpoint_operator.api.batch_status import ComparisonStatus
+from modelendpoint_operator.api.data import Compression, Format
 from modelendpoint_operator.batch.manifests import GRACE_SECONDS, build_job
 from modelendpoint_operator.batch.observation import PERMANENT, Stage
 from modelendpoint_server.batch import command, specification

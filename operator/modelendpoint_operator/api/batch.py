@@ -12,14 +12,10 @@ from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.batch_status import BatchPredictionStatus
+from modelendpoint_operator.api.data import ColumnName, Columns, Compression, Format, Tolerance
 from modelendpoint_operator.api.references import ObjectName, SecretReference
-from modelendpoint_operator.api.spec import (
-    ResourceAmounts,
-    Resources,
-    Sha256,
-    Tolerance,
-    Uri,
-)
+from modelendpoint_operator.api.resources import ResourceAmounts, Resources
+from modelendpoint_operator.api.spec import Sha256, Uri
 
 PLACEHOLDER = r"\{\{ ?\.[A-Za-z]+ ?\}\}"
 """Stands in a URI for a part that each scheduled run fills in by itself."""
@@ -30,23 +26,7 @@ DataUri = Annotated[
 OutputUri = Annotated[
     str, Field(pattern=rf"^(s3|gs|az|pvc)://([!-z|~]|{PLACEHOLDER})+$", min_length=1, max_length=1024)
 ]
-ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 Revision = Annotated[int, Field(ge=1, le=2147483647, strict=True)]
-
-
-class Format(StrEnum):
-    """Format of files."""
-
-    CSV = "CSV"
-    JSON_LINES = "JSONLines"
-    PARQUET = "Parquet"
-
-
-class Compression(StrEnum):
-    """How files are compressed."""
-
-    GZIP = "Gzip"
-    ZSTD = "Zstd"
 
 
 class BatchModel(ApiModel):
@@ -101,18 +81,6 @@ class Output(ApiModel):
     """Columns of the input by whose values the files are put into folders, such as country=NL/part-00003.parquet."""
     credentials_secret_ref: SecretReference | None = None
     """Secret with the credentials of the store, one key each. Whoever names it here must be allowed to get it."""
-
-
-class Columns(ApiModel):
-    """Which columns go into the model and into the output."""
-
-    features: Annotated[list[ColumnName], Field(min_length=1, max_length=2000)] | None = None
-    """Columns of the input that go into the model, in the model's order. Without them the names that the model tells,
-    or else all columns that are not in passThrough."""
-    pass_through: Annotated[list[ColumnName], Field(max_length=2000)] = []
-    """Columns of the input that are copied into the output, such as an id."""
-    join: Annotated[bool, Field(strict=True)] = False
-    """Copy all columns of the input into the output, beside the predictions."""
 
 
 class Comparison(ApiModel):

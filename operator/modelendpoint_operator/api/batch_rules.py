@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from modelendpoint_operator.api.rules import RULES, Rule, credentials_rule
+from modelendpoint_operator.api.rules import RULES, Rule, credentials_rule, data_rules
 
 NAME_LENGTH = 50
 """Longest name: its Jobs add up to 10 characters, and the name of a worker's host has at most 63."""
@@ -11,36 +11,11 @@ SCHEDULED_NAME_LENGTH = 40
 PLACEHOLDERS = ("ScheduledDate", "ScheduledHour", "ScheduledTime", "Run")
 
 
-def _data_rules(at: str) -> tuple[Rule, ...]:
-    uri = f"{at}.uri"
-    return (
-        Rule(
-            at=uri,
-            rule="!self.startsWith('pvc://')"
-            " || (self.matches('^pvc://[a-z0-9][-a-z0-9.]*/[^/]') && !self.matches('/[.][.](/|$)'))",
-            message="must be pvc://<claim>/<path>, without '..' in the path",
-        ),
-        Rule(
-            at=uri,
-            rule="self.matches('^(pvc|configmap)://') || self.matches('^[a-z0-9]+://[^/{}*?]+/[^/]')",
-            message="must have a path after the bucket or host, such as s3://reports/churn/",
-        ),
-        Rule(
-            at=uri,
-            rule="!self.matches('^[a-z0-9]+://[^/]*@')",
-            message=f"must not hold credentials: put them into a Secret and name it in {at}.credentialsSecretRef",
-        ),
-        Rule(
-            at=uri,
-            rule=f"!self.contains('{{{{') || self.matches('^([^{{}}]|[{{]{{2}} ?[.]({'|'.join(PLACEHOLDERS)}) ?[}}]{{2}})*$')",
-            message="knows the placeholders " + ", ".join(f"{{{{ .{name} }}}}" for name in PLACEHOLDERS) + " only",
-        ),
-        Rule(
-            at=at,
-            rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
-            message="is of no use with a pvc:// or configmap:// uri: leave it out",
-            field=".credentialsSecretRef",
-        ),
+def _placeholder_rule(at: str) -> Rule:
+    return Rule(
+        at=f"{at}.uri",
+        rule=f"!self.contains('{{{{') || self.matches('^([^{{}}]|[{{]{{2}} ?[.]({'|'.join(PLACEHOLDERS)}) ?[}}]{{2}})*$')",
+        message="knows the placeholders " + ", ".join(f"{{{{ .{name} }}}}" for name in PLACEHOLDERS) + " only",
     )
 
 
@@ -96,13 +71,15 @@ BATCH_RULES = (
         message="is a revision of the endpoint in endpointRef: add endpointRef, or name a model",
         field=".compareWith.revision",
     ),
-    *_data_rules("spec.input"),
+    *data_rules("spec.input"),
+    _placeholder_rule("spec.input"),
     Rule(
         at="spec.input.uri",
         rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
         message="must be configmap://<name>/<key>",
     ),
-    *_data_rules("spec.output"),
+    *data_rules("spec.output"),
+    _placeholder_rule("spec.output"),
     Rule(
         at="spec.output.uri",
         rule="!self.matches('[*?[]')",

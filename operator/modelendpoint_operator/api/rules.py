@@ -102,6 +102,35 @@ def credentials_rule(at: str) -> Rule:
     )
 
 
+def data_rules(at: str) -> tuple[Rule, ...]:
+    """Say what a place of rows must keep to; those of a BatchPrediction have these rules too."""
+    uri = f"{at}.uri"
+    return (
+        Rule(
+            at=uri,
+            rule="!self.startsWith('pvc://')"
+            " || (self.matches('^pvc://[a-z0-9][-a-z0-9.]*/[^/]') && !self.matches('/[.][.](/|$)'))",
+            message="must be pvc://<claim>/<path>, without '..' in the path",
+        ),
+        Rule(
+            at=uri,
+            rule="self.matches('^(pvc|configmap)://') || self.matches('^[a-z0-9]+://[^/{}*?]+/[^/]')",
+            message="must have a path after the bucket or host, such as s3://reports/churn/",
+        ),
+        Rule(
+            at=uri,
+            rule="!self.matches('^[a-z0-9]+://[^/]*@')",
+            message=f"must not hold credentials: put them into a Secret and name it in {at}.credentialsSecretRef",
+        ),
+        Rule(
+            at=at,
+            rule="!has(self.credentialsSecretRef) || !self.uri.matches('^(pvc|configmap)://')",
+            message="is of no use with a pvc:// or configmap:// uri: leave it out",
+            field=".credentialsSecretRef",
+        ),
+    )
+
+
 def _server_rules(at: str) -> tuple[Rule, ...]:
     return (
         _at_most_the_limit(at, "cpu"),
@@ -271,6 +300,19 @@ RULES = (
         " && self.allowOrigins.exists(origin, origin == '*'))",
         message="must not be true while every page may call (allowOrigins has *): name the origins",
         field=".allowCredentials",
+    ),
+    Rule(
+        at="spec.routing.rateLimit",
+        rule="has(self.header) == (has(self.by) && self.by == 'Header')",
+        message="must be there with by: Header, to name the header whose values are counted, and only then",
+        field=".header",
+    ),
+    Rule(
+        at="spec.routing",
+        rule="!has(self.rateLimit) || !has(self.rateLimit.by) || self.rateLimit.by != 'Client'"
+        " || (has(self.auth) && (has(self.auth.apiKeys) || has(self.auth.jwt)))",
+        message="Client needs auth.apiKeys or auth.jwt, which say who a client is: add one of them, or use Header or Address",
+        field=".rateLimit.by",
     ),
     Rule(
         at="spec.routing.stickyBy",

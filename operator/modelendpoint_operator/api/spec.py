@@ -3,14 +3,16 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
+from modelendpoint_operator.api.data import Tolerance
 from modelendpoint_operator.api.exposure import Gateway, Ingress
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.references import ObjectName, SecretReference
-from modelendpoint_operator.api.routing import Auth, Cors, HeaderName, Stickiness
+from modelendpoint_operator.api.resources import ResourceAmounts, Resources
+from modelendpoint_operator.api.routing import Auth, Cors, HeaderName, RateLimit, Stickiness
 from modelendpoint_operator.api.scaling import Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
@@ -18,26 +20,7 @@ Weight = Annotated[int, Field(ge=0, le=100, strict=True)]
 Seconds = Annotated[int, Field(ge=0, le=604800, strict=True)]
 
 
-def _quantity_text(value: object) -> object:
-    """Take a whole number (``cpu: 2``) as the text that it was written as; leave anything else to the pattern."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Quantity = Annotated[
-    str,
-    Field(
-        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
-        min_length=1,
-        max_length=32,
-        json_schema_extra={"x-kubernetes-int-or-string": True},
-    ),
-    BeforeValidator(_quantity_text),
-]
-"""A Kubernetes quantity as its author wrote it (``500m``, ``1Gi``, ``2``); never rewritten."""
-
-
 Uri = Annotated[str, Field(pattern=r"^(s3|gs|az|https|hf|oci|pvc|configmap)://[!-~]+$", min_length=1, max_length=2048)]
-Tolerance = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
 
 
 class GoldenExamples(ApiModel):
@@ -94,24 +77,6 @@ class Limits(ApiModel):
     """Most predictions that run at the same time. Without it as many as the pod has cores, but at least 2."""
     max_waiting: Annotated[int, Field(ge=1, le=65536, strict=True)] | None = None
     """Most requests that wait for their turn before new ones are answered 503 with Retry-After."""
-
-
-class ResourceAmounts(ApiModel):
-    """Amounts of compute resources."""
-
-    cpu: Quantity | None = None
-    """CPU cores, such as 500m or 2."""
-    memory: Quantity | None = None
-    """Bytes of memory, such as 512Mi; at least 16Mi."""
-
-
-class Resources(ApiModel):
-    """Compute resources of one server pod."""
-
-    requests: ResourceAmounts | None = None
-    """What the pod is promised; the scheduler places it by these."""
-    limits: ResourceAmounts | None = None
-    """What the pod may use at most. The server sizes its threads by the CPU limit."""
 
 
 class Server(ApiModel):
@@ -276,6 +241,8 @@ class Routing(ApiModel):
     """Who may call the endpoint. Without it, as with none: {}, everybody who reaches the router."""
     cors: Cors | None = None
     """Which web pages may call the endpoint from a browser. Without it only those of its own origin."""
+    rate_limit: RateLimit | None = None
+    """How many requests callers may send. Without it as many as the servers can take."""
     sticky_by: Stickiness | None = None
     """What keeps a caller with one revision while the traffic is shared. Without it every request is shared out by
     chance."""

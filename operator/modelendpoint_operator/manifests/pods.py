@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelendpoint_operator import names
-from modelendpoint_operator.api.spec import Resources
+from modelendpoint_operator.api.resources import Resources
 
 USER = 65532
 MODEL_VOLUME_LIMIT = "20Gi"
