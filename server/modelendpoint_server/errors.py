@@ -4,6 +4,7 @@
 
     ServerError
     ├── InvalidSettings           the environment is wrong; the process does not start
+    ├── InvalidProfile            the reference of drift can't be read, or not be made
     ├── ModelError                the model can't be had or can't be used; shown in the report
     │   ├── ModelNotFound, ModelForbidden, StoreUnavailable       may heal by itself
     │   └── InvalidUri, DigestMismatch, ModelInvalid, ModelUnsafe, ModelTooLarge, GoldenExamplesFailed,
@@ -20,6 +21,10 @@ class ServerError(Exception):
 
 class InvalidSettings(ServerError):
     """The environment asks for something that does not exist."""
+
+
+class InvalidProfile(ServerError):
+    """The reference profile can't be read, or not be made of what was given."""
 
 
 class ModelError(ServerError):
