@@ -1,4 +1,4 @@
-"""The process: environment → settings → one worker under granian, or a batch pod. The only reader of the environment."""
+"""The process: environment → settings → one worker under granian, a batch pod or a monitor. The only reader of the environment."""
 
 import datetime
 import os
@@ -27,12 +27,14 @@ _LIBRARIES = {
 
 
 def main(environment: MutableMapping[str, str] = os.environ, arguments: Sequence[str] = ()) -> int:
-    """Serve until SIGTERM or SIGINT, or do a batch pod's work; return the exit code."""
+    """Serve until SIGTERM or SIGINT, or do the work of a batch pod or a monitor; return the exit code."""
     environment.update(_LIBRARIES)
     if arguments and arguments[0] == "batch":
         # Named, not imported: a server shall not carry what only batch pods need.
         batch = pkgutil.resolve_name("modelendpoint_server.batch.command:main")
         return int(batch(arguments[1:], environment, now=lambda: datetime.datetime.now(datetime.UTC)))
+    if arguments and arguments[0] == "monitor":
+        return int(pkgutil.resolve_name("modelendpoint_server.monitor.command:main")(arguments[1:], environment))
     try:
         settings = Settings.from_environment(environment)
     except InvalidSettings as error:

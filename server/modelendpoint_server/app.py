@@ -6,6 +6,7 @@ from flask import Flask, Response, request
 
 from modelendpoint_server.access_log import AccessLog
 from modelendpoint_server.fast_path import ARRIVED, FastPath
+from modelendpoint_server.protocols import Answer
 from modelendpoint_server.routes.documents import document_routes
 from modelendpoint_server.routes.errors import register_error_handlers
 from modelendpoint_server.routes.models import model_routes
@@ -45,4 +46,7 @@ def _watch_requests(app: Flask, service: Service, access_log: AccessLog) -> None
         service.metrics.count_request(environ.get(PROTOCOL, "other"), response.status_code, seconds)
         if access_log.is_on:
             access_log.write(environ, status=response.status_code, seconds=seconds)
+        if PROTOCOL in environ and response.status_code >= 400:
+            # That there was one, and no more: its body may be nothing that anybody can read.
+            service.capture.take(environ, environ[PROTOCOL], answer=Answer(b""), status=response.status_code)
         return response

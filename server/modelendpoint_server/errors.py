@@ -4,6 +4,7 @@
 
     ServerError
     ├── InvalidSettings           the environment is wrong; the process does not start
+    ├── InvalidFrame              what came to the monitor is from no model server
     ├── InvalidProfile            the reference of drift can't be read, or not be made
     ├── ModelError                the model can't be had or can't be used; shown in the report
     │   ├── ModelNotFound, ModelForbidden, StoreUnavailable       may heal by itself
@@ -128,3 +129,7 @@ class DeadlineExceeded(RequestError):
 
 class InferenceFailed(RequestError):
     """The model failed while it ran."""
+
+
+class InvalidFrame(ServerError):
+    """What came over a connection to the monitor is not what a model server sends."""

@@ -63,6 +63,7 @@ class FastPath:
         content, headers = self._service.finish(answer, environ)
         start_response("200 OK", headers + self._service.identity(environ))
         self._count(environ, protocol, arrived)
+        self._service.capture.take(environ, protocol.name, head=head, request=body, answer=answer)
         return [content]
 
     def _is_plain(self, environ: dict[str, Any], length: str) -> bool:

@@ -5,7 +5,7 @@ Both ways into the server, Flask's routes and the fast path in front of them, an
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from modelendpoint_server.errors import NotAcceptable, UnsupportedMediaType
 from modelendpoint_server.formats import csv_rows, open_inference, tabular_json
@@ -51,6 +51,9 @@ class WireProtocol(Protocol):
     def encode(self, result: Result, call: Call, head: Head, signature: Signature) -> Answer:
         """Turn a result into an answer."""
 
+    def decode_answer(self, answer: Answer, call: Call, signature: Signature) -> dict[str, Any]:
+        """Read the outputs of an answer of our own: arrays; lists for those that are sequences and maps."""
+
 
 class Rows:
     """Rows as JSON or CSV, by content type: V1, SageMaker, MLflow, Vertex AI and the plain ``/predict``."""
@@ -79,6 +82,14 @@ class Rows:
             return Answer(csv_rows.encode(result, header=header), kind)
         raise NotAcceptable(f"Only {JSON} and {CSV} are written; Accept asks for {head.accept}.", field="accept")
 
+    def decode_answer(self, answer: Answer, call: Call, signature: Signature) -> dict[str, Any]:
+        """Decode by content type."""
+        names = call.outputs or signature.output_names
+        if answer.content_type.startswith(CSV):
+            header = not answer.content_type.endswith("header=absent")
+            return csv_rows.decode_answer(answer.body, names, signature, header=header)
+        return tabular_json.decode_answer(answer.body, names, signature)
+
 
 class OpenInference:
     """The Open Inference Protocol (V2), as JSON or with raw tensors behind it."""
@@ -102,6 +113,10 @@ class OpenInference:
         """Encode as JSON, with raw tensors behind it where they were asked for."""
         body, length = open_inference.encode(result, call, signature, name=self._model, version=self._version)
         return Answer(body, JSON if length is None else BINARY, length)
+
+    def decode_answer(self, answer: Answer, call: Call, signature: Signature) -> dict[str, Any]:
+        """Decode JSON, and raw tensors behind it."""
+        return open_inference.decode_answer(answer.body, signature, header_length=answer.header_length)
 
 
 def _accepts(accept: str, content_type: str) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelendpoint_server.admission import LargeBodies, MemoryBudget
+from modelendpoint_server.capture import Capture
 from modelendpoint_server.formats.limits import Limits
+from modelendpoint_server.frames import Introduction
 from modelendpoint_server.lifecycle import Lifecycle
 from modelendpoint_server.metrics import Metrics
 from modelendpoint_server.protocols import Answer, Head, OpenInference, Rows, WireProtocol
@@ -44,6 +46,26 @@ class Service:
         self.v2 = OpenInference("v2", model=self.name, version=self.version)
         self.large_bodies = LargeBodies(threads)
         self._budget = MemoryBudget(body_budget)
+        self.capture = Capture(
+            settings.monitoring_dir / "config.json",
+            self._introduce,
+            endpoint=settings.name,
+            revision=settings.revision,
+        )
+        metrics.registry.register(self.capture)
+
+    def _introduce(self, variant: str) -> Introduction | None:
+        serving = self.lifecycle.serving
+        if serving is None:
+            return None
+        return Introduction(
+            endpoint=self.name,
+            revision=self.settings.revision,
+            variant=variant,
+            sha256=serving.sha256,
+            signature=serving.predictor.signature,
+            limits=self.limits,
+        )
 
     def paths(self) -> dict[str, WireProtocol]:
         """Map the fixed paths of predictions to their protocols."""

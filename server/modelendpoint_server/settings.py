@@ -74,6 +74,10 @@ class Settings:
     credentials_dir: Path = _setting(
         Path("/etc/modelendpoint/credentials"), "Folder of the mounted credentials, one file a key."
     )
+    monitoring_dir: Path = _setting(
+        Path("/etc/modelendpoint/monitoring"),
+        "Folder whose file `config.json` says which share of the requests the monitor gets, and where it is.",
+    )
     service_account: str = _setting(
         "", "The pod's ServiceAccount, if the store is to be reached by its workload identity; empty: it is not."
     )
@@ -149,7 +153,7 @@ class Settings:
     access_log: bool = _setting(False, "Log one line for each request, without payloads.")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+    def from_environment(cls, environment: Mapping[str, str], *, needs_model: bool = True) -> "Settings":
         """Read the settings; raise ``InvalidSettings`` for an unknown variable or a value that does not fit."""
         fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
         given = {**_vertex(environment), **{k: v for k, v in environment.items() if k.startswith(PREFIX)}}
@@ -158,7 +162,9 @@ class Settings:
             raise InvalidSettings(f"Unknown variable {unknown[0]}. Known are: {', '.join(sorted(fields))}.")
         types_ = typing.get_type_hints(cls)
         values = {fields[key].name: _parse(key, text, types_[fields[key].name]) for key, text in given.items()}
-        if not values.get("model_uri"):
+        if not needs_model:
+            values.setdefault("model_uri", "")
+        elif not values.get("model_uri"):
             raise InvalidSettings("MODELENDPOINT_MODEL_URI is not set. Set it to where the model is.")
         return cls(**values)
 

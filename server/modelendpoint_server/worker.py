@@ -42,6 +42,7 @@ def load_worker(settings: Settings) -> "WSGIApplication":
     port = PortProbe(settings.host, settings.port)
     service = build_service(settings, cores=usable_cores(), memory=memory, is_listening=port.is_open)
     _drain_on_signal(service.lifecycle)
+    service.capture.start()
     serve_management(create_management_app(service), host=settings.host, port=settings.management_port)
     # After the threads that shall work when there is no memory left: their stacks are theirs already.
     cap_memory(memory - settings.memory_reserve_bytes)
@@ -77,8 +78,6 @@ def build_service(
     settings: Settings, *, cores: int, memory: int, is_listening: Callable[[], bool] = lambda: True
 ) -> Service:
     """Put the parts together; nothing but the watchdog runs yet."""
-    watchdog = Watchdog()
-    watchdog.start()
     places = settings.max_concurrency or max(_LEAST_PLACES, cores)
     if settings.batch_max_size != 1:
         # Whoever waits in a batch holds a place; the batcher itself runs one batch at a time for each leader.
@@ -90,7 +89,7 @@ def build_service(
         settings,
         threads=settings.intra_op_threads or cores,
         admission=admission,
-        watchdog=watchdog,
+        watchdog=Watchdog(),
         metrics=metrics,
         is_listening=is_listening,
     )

@@ -112,7 +112,7 @@ class _Bucket:
     def _open(self, uri: ModelUri, access: Access) -> "S3Store | GCSStore | AzureStore | LocalStore":
         if self.root is None:
             return open_bucket(uri, access)
-        if self._field == "output":
+        if self._field != "input":
             self.root.mkdir(parents=True, exist_ok=True)
         return LocalStore(self.root)
 
@@ -275,11 +275,11 @@ class WebSource:
 class Target:
     """The folder of the output; all paths are relative to it."""
 
-    def __init__(self, uri: str, access: Access, patience: Patience) -> None:
-        parsed = _parse(uri, "output.uri", (*_BUCKETS, "pvc", "file"))
+    def __init__(self, uri: str, access: Access, patience: Patience, *, field: str = "output") -> None:
+        parsed = _parse(uri, f"{field}.uri", (*_BUCKETS, "pvc", "file"))
         self.shown = parsed.shown.rstrip("/")
         self._folder = parsed.path.strip("/")
-        self._bucket = _Bucket(parsed, access, patience, field="output")
+        self._bucket = _Bucket(parsed, access, patience, field=field)
 
     def _at(self, path: str) -> str:
         return f"{self._folder}/{path}"

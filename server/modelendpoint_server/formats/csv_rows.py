@@ -12,6 +12,7 @@ import orjson
 from modelendpoint_server.errors import InvalidRequest, NotAcceptable
 from modelendpoint_server.formats import json_body, quick, table
 from modelendpoint_server.formats.limits import Limits
+from modelendpoint_server.formats.values import read_back
 from modelendpoint_server.inference import Call, Result
 from modelendpoint_server.signature import Signature, TensorSpec
 
@@ -45,6 +46,34 @@ def encode(result: Result, *, header: bool = True) -> bytes:
         writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return out.getvalue().encode("utf-8", "replace")
+
+
+def decode_answer(body: bytes, names: Sequence[str], signature: Signature, *, header: bool) -> dict[str, Any]:
+    """Read what ``encode`` wrote of these outputs; raise ``InvalidRequest`` where widths leave open what is whose."""
+    specs = {spec.name: spec for spec in signature.outputs}
+    wanted = [specs[name] for name in names]
+    lines = _read(body)[1 if header else 0 :]
+    width = len(lines[0]) if lines else 0
+    widths = [spec.row_width for spec in wanted]
+    if len(wanted) == 1 and widths[0] == -1:
+        widths = [width]
+    if any(spec.kind != "tensor" for spec in wanted) or sum(widths) != width:
+        raise InvalidRequest("CSV does not tell which of its columns belong to which output.")
+    outputs, low = {}, 0
+    for spec, own in zip(wanted, widths, strict=True):
+        cells = [[_answered(text, spec) for text in line[low : low + own]] for line in lines]
+        rest = spec.row_shape if -1 not in spec.row_shape else [own]
+        outputs[spec.name] = read_back(cells, spec).reshape([len(lines), *rest])
+        low += own
+    return outputs
+
+
+def _answered(text: str, spec: TensorSpec) -> Any:
+    if spec.dtype.kind == "O":
+        return text
+    if spec.dtype.kind == "b":
+        return _BOOLEANS[text.lower()]
+    return (float(text) if text else None) if spec.is_float else int(text)
 
 
 def _read(body: bytes) -> list[list[str]]:

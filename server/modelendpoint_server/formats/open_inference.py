@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import simdjson
 
 from modelendpoint_server.bfloat16 import from_bfloat16, to_bfloat16
 from modelendpoint_server.errors import InvalidRequest
 from modelendpoint_server.formats import json_body, quick
 from modelendpoint_server.formats.limits import Limits
-from modelendpoint_server.formats.values import to_tensor
+from modelendpoint_server.formats.values import read_back, to_tensor
 from modelendpoint_server.inference import Call, Result
 from modelendpoint_server.signature import Signature, Tensor, TensorSpec
 
@@ -83,6 +84,26 @@ class _Tail:
         """Raise ``InvalidRequest`` when bytes are left that belong to no input."""
         if left := len(self._data) - self._position:
             raise InvalidRequest(f"{left} bytes of binary data at the end of the body belong to no input.")
+
+
+def decode_answer(body: bytes, signature: Signature, *, header_length: int | None) -> dict[str, Any]:
+    """Read what ``encode`` wrote: arrays; lists for outputs that are sequences and maps."""
+    end = len(body) if header_length is None else header_length
+    tail = _Tail(memoryview(body)[end:])
+    specs = {spec.name: spec for spec in signature.outputs}
+    return {
+        entry["name"]: _answered(entry, specs[entry["name"]], tail) for entry in orjson.loads(body[:end])["outputs"]
+    }
+
+
+def _answered(entry: Mapping[str, Any], spec: TensorSpec, tail: _Tail) -> Any:
+    is_tensor = spec.kind == "tensor"
+    sent = spec if is_tensor else TensorSpec(spec.name, "BYTES", (None,))
+    if "data" in entry:
+        tensor = read_back(entry["data"], sent).reshape(entry["shape"])
+    else:
+        tensor = _from_bytes(tail.take(entry["parameters"]["binary_data_size"], spec.name), entry["shape"], sent)
+    return tensor if is_tensor else [orjson.loads(text) for text in tensor]
 
 
 def _quick(body: bytes, signature: Signature) -> Call | None:

@@ -3,13 +3,15 @@
 ``instances`` (TensorFlow Serving, KServe V1) has rows; ``inputs`` has whole tensors; the data frame forms are MLflow's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from modelendpoint_server.errors import InvalidRequest
 from modelendpoint_server.formats import json_body, quick, table
 from modelendpoint_server.formats.limits import Limits
-from modelendpoint_server.formats.values import to_tensor
+from modelendpoint_server.formats.values import read_back, to_tensor
 from modelendpoint_server.inference import Call, Result
 from modelendpoint_server.signature import Signature, Tensor
 
@@ -31,6 +33,21 @@ def decode(body: bytes, signature: Signature, limits: Limits) -> Call:
 def encode(result: Result, signature: Signature) -> bytes:
     """Write ``predictions``: one entry a row; with several outputs each entry is an object by output name."""
     return json_body.dump({"predictions": rows_of(result)})
+
+
+def decode_answer(body: bytes, names: Sequence[str], signature: Signature) -> dict[str, Any]:
+    """Read what ``encode`` wrote of these outputs: arrays; lists for those that are sequences and maps."""
+    predictions = orjson.loads(body)["predictions"]
+    if len(names) == 1:
+        values = {names[0]: predictions}
+    elif isinstance(predictions, dict):
+        values = predictions
+    else:
+        values = {name: [row[name] for row in predictions] for name in names}
+    specs = {spec.name: spec for spec in signature.outputs}
+    return {
+        name: read_back(value, specs[name]) if specs[name].kind == "tensor" else value for name, value in values.items()
+    }
 
 
 def rows_of(result: Result) -> Any:

@@ -60,7 +60,10 @@ def _answer(service: Service, protocol: WireProtocol, name: str | None = None, v
         raise environ[FAILURE]
     check_model(service, name, version)
     body = read_body(request, most=service.settings.max_body_bytes, large=service.large_bodies)
-    content, headers = service.finish(service.answer(body, protocol, _head()), environ)
+    head = _head()
+    answer = service.answer(body, protocol, head)
+    content, headers = service.finish(answer, environ)
+    service.capture.take(environ, protocol.name, head=head, request=body, answer=answer)
     return Response(content, headers=headers)
 
 
