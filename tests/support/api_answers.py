@@ -122,6 +122,15 @@ ACCEPTED = [
             }
         ),
     ),
+    ("churn", routing(rateLimit={"requests": 100})),
+    ("churn", routing(rateLimit={"requests": 1, "perSeconds": 3600, "by": "Address"})),
+    ("churn", routing(rateLimit={"requests": 10, "by": "Header", "header": "X-Customer-Id"})),
+    (
+        "churn",
+        routing(
+            auth={"apiKeys": {"secretRef": {"name": "churn-keys"}}}, rateLimit={"requests": 1_000_000, "by": "Client"}
+        ),
+    ),
     ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
     ("churn", routing(stickyBy={"cookie": "customer_id"})),
     ("churn", gates(errorRate={}, latency={}, insufficientData={"action": "Rollback"}, confidencePercent=99.9)),
@@ -341,6 +350,22 @@ BREAKING_A_RULE = [
         routing(cors={"allowOrigins": ["https://app.example.com", "*"], "allowCredentials": True}),
         "spec.routing.cors.allowCredentials: Forbidden: must not be true while every page may call",
     ),
+    *(
+        (
+            "churn",
+            routing(rateLimit={"requests": 10, **by}),
+            "spec.routing.rateLimit.header: Forbidden: must be there with by: Header",
+        )
+        for by in ({"by": "Header"}, {"header": "x-customer-id"}, {"by": "Address", "header": "x-customer-id"})
+    ),
+    *(
+        (
+            "churn",
+            routing(rateLimit={"requests": 10, "by": "Client"}, **auth),
+            "spec.routing.rateLimit.by: Forbidden: Client needs auth.apiKeys or auth.jwt",
+        )
+        for auth in ({}, {"auth": {"none": {}}})
+    ),
     ("churn", routing(stickyBy={}), "spec.routing.stickyBy: Forbidden: must have either header or cookie"),
     (
         "churn",
@@ -370,6 +395,9 @@ WRONG_VALUES = [
         variants({"match": {"header": {"name": "x-tester", "exact": " 1"}}}),
         'spec.variants[0].match.header.exact: Invalid value: " 1"',
     ),
+    (routing(rateLimit={}), "spec.routing.rateLimit.requests: Required value"),
+    (routing(rateLimit={"requests": 0}), "spec.routing.rateLimit.requests: Invalid value: 0"),
+    (routing(rateLimit={"requests": 1, "by": "Key"}), 'spec.routing.rateLimit.by: Unsupported value: "Key"'),
     (routing(allowPinning="yes"), 'spec.routing.allowPinning: Invalid value: "string"'),
     (variants({"weight": 101}), "spec.variants[0].weight: Invalid value: 101"),
     ({"shadows": [{"name": "b", **model("s3://m/k"), "percent": 101}]}, "spec.shadows[0].percent: Invalid value: 101"),

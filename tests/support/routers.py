@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelendpoint_operator import names
+from modelendpoint_operator.manifests.router import ARGUMENTS
 
 
 class Host(NamedTuple):
@@ -120,10 +121,9 @@ class Router:
 
     def start(self) -> None:
         """Start Envoy and wait until its readiness probe would pass."""
-        arguments = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]
         with (self._folder / "envoy.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [envoy_binary(), "--config-path", self._folder / names.BOOTSTRAP_FILE, *arguments],
+                [envoy_binary(), "--config-path", self._folder / names.BOOTSTRAP_FILE, *ARGUMENTS],
                 stdout=log,
                 stderr=log,
             )

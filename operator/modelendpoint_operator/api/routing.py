@@ -4,6 +4,7 @@ How the router does it stands in modules of ``manifests`` that are called like t
 together are CEL in ``api/rules.py``.
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -90,3 +91,28 @@ class Auth(ApiModel):
     """Whoever has a key."""
     jwt: Jwt | None = None
     """Whoever has a token of an issuer."""
+
+
+class LimitedBy(StrEnum):
+    """Whose requests are counted together."""
+
+    CLIENT = "Client"
+    HEADER = "Header"
+    ADDRESS = "Address"
+
+
+class RateLimit(ApiModel):
+    """How many requests are taken in a time; what comes beyond is answered 429 with Retry-After."""
+
+    requests: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    """Requests in perSeconds: as many at once from a caller that was silent, and as many on average. Each router pod
+    grants its share of them by itself, so a caller that keeps to one connection has the share of one router."""
+    per_seconds: Annotated[int, Field(ge=1, le=3600, strict=True)] = 1
+    """Seconds in which that many requests are taken."""
+    by: LimitedBy | None = None
+    """Whose requests are counted together. Client: those of one API key's client, or one subject (sub) of tokens.
+    Header: those with the same value of header. Address: those that come from one address. Without it all are counted
+    together, as are those that have no such header or subject."""
+    header: HeaderName | None = None
+    """Header whose value says whose request it is, for by: Header. Whoever sends another value each time has no limit,
+    so it should be one that callers can't choose."""

@@ -13,6 +13,8 @@ from modelendpoint_operator.manifests.scripts import FILE_SERVER, KEY_CHECK, bui
 from modelendpoint_operator.manifests.xds import TYPES, Document
 
 TOKEN_FILTER = "envoy.filters.http.jwt_authn"  # noqa: S105
+CLAIMS = "claims"
+"""Where that filter leaves what a good token says."""
 CLIENT_METADATA = "modelendpoint"
 KEY_SET = "jwks"
 """Name of the listener and cluster by which the router gives its key set to itself."""
@@ -106,7 +108,7 @@ def _token_filter(jwt: Jwt) -> Document:
         # Left to itself Envoy would take a token from the URL too, which ends up in logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "require_expiration": True,
-        "payload_in_metadata": "claims",
+        "payload_in_metadata": CLAIMS,
     }
     return {
         "name": TOKEN_FILTER,

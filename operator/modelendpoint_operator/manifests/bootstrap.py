@@ -156,6 +156,7 @@ def _stats_config(endpoint: ModelEndpoint) -> Document:
     kept = (
         f"cluster.{endpoint.name}-r",
         f"http.{names.STAT_PREFIX}.",
+        f"{names.STAT_PREFIX}.http_local_rate_limit.",
         "cluster_manager.",
         "listener_manager.",
         "overload.",

@@ -9,6 +9,7 @@ import re
 from modelendpoint_operator import names
 from modelendpoint_operator.api.routing import Auth, Cors
 from modelendpoint_operator.api.spec import ModelEndpointSpec
+from modelendpoint_operator.manifests.rate_limit import LIMIT_HEADERS
 from modelendpoint_operator.manifests.xds import TYPES, Document
 
 CORS_FILTER = "envoy.filters.http.cors"
@@ -33,7 +34,7 @@ def build_cors_policy(spec: ModelEndpointSpec) -> Document:
         "allow_origin_string_match": [_origin(origin) for origin in cors.allow_origins],
         "allow_methods": "GET, POST",
         "allow_headers": _listed([*_request_headers(spec), *(cors.allow_headers or ())]),
-        "expose_headers": _listed([*_answer_headers(), *(cors.expose_headers or ())]),
+        "expose_headers": _listed([*_answer_headers(spec), *(cors.expose_headers or ())]),
         "allow_credentials": cors.allow_credentials,
         "max_age": str(cors.max_age_seconds),
         # A page that may not call is told so here, and not by a server that knows nothing of CORS.
@@ -69,8 +70,9 @@ def _key_headers(auth: Auth | None) -> list[str]:
     return [auth.api_keys.header] if auth.api_keys else ["authorization"] if auth.jwt else []
 
 
-def _answer_headers() -> list[str]:
-    return ["x-request-id", "retry-after", names.HEADER_REVISION, names.HEADER_SHA256, names.HEADER_VARIANT]
+def _answer_headers(spec: ModelEndpointSpec) -> list[str]:
+    ours = ["x-request-id", "retry-after", names.HEADER_REVISION, names.HEADER_SHA256, names.HEADER_VARIANT]
+    return [*ours, *(LIMIT_HEADERS if spec.routing.rate_limit else ())]
 
 
 def _listed(headers: list[str]) -> str:

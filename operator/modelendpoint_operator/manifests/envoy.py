@@ -16,6 +16,7 @@ from modelendpoint_operator.manifests.bootstrap import build_bootstrap
 from modelendpoint_operator.manifests.cors import build_cors_filters
 from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager
 from modelendpoint_operator.manifests.mounts import listeners_file
+from modelendpoint_operator.manifests.rate_limit import build_rate_limit_filters
 from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES, build_routes
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source
 from modelendpoint_operator.observation import Leg
@@ -59,10 +60,12 @@ def build_listeners(endpoint: ModelEndpoint) -> Document:
     manager = build_http_manager(
         stat_prefix=names.STAT_PREFIX,
         routes={"rds": routes},
-        # A browser has no key when it asks for a page, and nobody's body is waited for before it is known that he may call.
+        # A browser has no key when it asks for a page, a limit may be a client's, and nobody's body is waited for before it
+        # is known that he may call.
         filters=[
             *build_cors_filters(endpoint.spec.routing.cors),
             *build_access_filters(endpoint.spec.routing.auth),
+            *build_rate_limit_filters(endpoint.spec.routing),
             build_buffer_filter(most_bytes=WHOLE_BODY_BYTES),
         ],
     )

@@ -136,6 +136,12 @@ def _local_replies() -> Document:
             ),
             _local_reply({statuses: _equals(408)}, "RequestTimeout", "The request did not arrive in time"),
             _local_reply(
+                {statuses: _equals(429)},
+                "RateLimited",
+                "Too many requests; send it again after the seconds in the header retry-after. The limit is "
+                "spec.routing.rateLimit of the ModelEndpoint",
+            ),
+            _local_reply(
                 {statuses: _equals(431)}, "HeadersTooLarge", "The headers of the request are larger than 60 KiB"
             ),
         ],

@@ -25,6 +25,19 @@ RESOURCES = {
     "limits": {"memory": "1Gi"},
 }
 
+ARGUMENTS = (
+    "--concurrency",
+    str(CONCURRENCY),
+    "--disable-hot-restart",
+    # After a change of the listener, every kept connection ends with its next answer: left to itself, Envoy would let some
+    # go on for ten minutes by what the spec said before.
+    "--drain-strategy",
+    "immediate",
+    "--log-level",
+    "warning",
+)
+"""Envoy's, beside the one that names its configuration."""
+
 DRAIN_SCRIPT = r"""
 admin() {
   exec 3<>/dev/tcp/127.0.0.1/"$PORT" || return
@@ -144,11 +157,7 @@ def _container(endpoint: ModelEndpoint, *, settings: Settings) -> dict[str, Any]
         "args": [
             "--config-path",
             f"{names.ROUTER_CONFIG_DIR}/{names.BOOTSTRAP_FILE}",
-            "--concurrency",
-            str(CONCURRENCY),
-            "--disable-hot-restart",
-            "--log-level",
-            "warning",
+            *ARGUMENTS,
         ],
         "ports": [
             {"name": "http", "containerPort": names.ROUTER_PORT, "protocol": "TCP"},
