@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 from modelendpoint_server.model import Cancel
 
@@ -9,21 +10,17 @@ _LOOK_EVERY_SECONDS = 0.05
 
 
 class Watchdog:
-    """Looks at all runs twenty times a second; to be watched costs a run one entry in a dict."""
+    """Looks at all runs twenty times a second; to be watched costs a run one entry in a dict.
+
+    Its thread ends once nobody holds the watchdog any more, so models that come and go leave no threads behind.
+    """
 
     def __init__(self) -> None:
         self._runs: dict[Cancel, float] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="watchdog", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stopped.set()
-        self._thread.join()
+        let_go = threading.Event()
+        weakref.finalize(self, let_go.set)
+        # The thread gets what it looks at, not the watchdog: it would keep that alive for ever.
+        threading.Thread(target=_look, args=(self._runs, let_go), name="watchdog", daemon=True).start()
 
     def watch(self, cancel: Cancel, deadline: float) -> None:
         """Stop the run at the deadline, a time of ``time.monotonic``."""
@@ -33,11 +30,12 @@ class Watchdog:
         """Let the run be; it has ended."""
         self._runs.pop(cancel, None)
 
-    def _look(self) -> None:
-        while not self._stopped.wait(_LOOK_EVERY_SECONDS):
-            now = time.monotonic()
-            # A copy: other threads add and remove runs meanwhile.
-            for cancel, deadline in list(self._runs.items()):
-                if now >= deadline:
-                    cancel.stop()
-                    self.forget(cancel)
+
+def _look(runs: dict[Cancel, float], let_go: threading.Event) -> None:
+    while not let_go.wait(_LOOK_EVERY_SECONDS):
+        now = time.monotonic()
+        # A copy: other threads add and remove runs meanwhile.
+        for cancel, deadline in list(runs.items()):
+            if now >= deadline:
+                cancel.stop()
+                runs.pop(cancel, None)

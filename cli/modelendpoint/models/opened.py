@@ -46,15 +46,15 @@ class OpenModel:
 
 
 @contextmanager
-def open_model(place: str) -> Iterator[OpenModel]:
+def open_model(place: str, *, allow_non_finite: bool = False) -> Iterator[OpenModel]:
     """Load the file, folder, archive or URI; raise ``CliError`` with the reason that the server would report."""
     with tempfile.TemporaryDirectory(prefix="mep-") as folder:
         try:
-            artifact = fetch_model(to_uri(place), access=_access(), bounds=_bounds(), model_dir=Path(folder), sha256="")
+            artifact = fetch_model(to_uri(place), access=stores(), bounds=_bounds(), model_dir=Path(folder), sha256="")
             model = OnnxModel(artifact.model_path, Runtime(threads=os.cpu_count() or 1))
         except ModelError as error:
             raise CliError(f"{place}: {error}") from error
-        yield OpenModel(place=place, artifact=artifact, model=model, predictor=_predictor(model))
+        yield OpenModel(place=place, artifact=artifact, model=model, predictor=_predictor(model, allow_non_finite))
 
 
 def to_uri(place: str) -> str:
@@ -96,7 +96,7 @@ def take_rows(call: Call, signature: Signature, rows: slice) -> dict[str, Tensor
     return {name: tensor[rows] if signature.by_name[name].has_batch else tensor for name, tensor in call.inputs.items()}
 
 
-def _access() -> Access:
+def stores() -> Access:
     """Reach stores without credentials: those are the cluster's."""
     return Access(
         credentials={},
@@ -117,14 +117,16 @@ def _bounds() -> Bounds:
     )
 
 
-def _predictor(model: OnnxModel) -> Predictor:
-    watchdog = Watchdog()
-    watchdog.start()
-    rules = Rules(max_rows=_MOST_ROWS, allow_non_finite=False, timeout_seconds=_DEFAULTS.download_timeout_seconds)
+def _predictor(model: OnnxModel, allow_non_finite: bool) -> Predictor:
+    rules = Rules(
+        max_rows=_MOST_ROWS,
+        allow_non_finite=allow_non_finite,
+        timeout_seconds=_DEFAULTS.download_timeout_seconds,
+    )
     return Predictor(
         model,
         rules,
         admission=Admission(places=1, most_waiting=1),
-        watchdog=watchdog,
+        watchdog=Watchdog(),
         metrics=Metrics(endpoint="", revision=""),
     )

@@ -36,7 +36,6 @@ class ModelLoader:
         self.threads = usable_cores()
         self._patience = Patience(stop)
         self._watchdog = Watchdog()
-        self._watchdog.start()
 
     def load(self, settings: Settings) -> LoadedModel:
         """Get the model ready; raise the ``ModelError`` that stands in the way."""
