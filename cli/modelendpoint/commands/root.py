@@ -41,6 +41,10 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "examples": Entry(
             place="modelendpoint.commands.examples:examples", summary="Write golden examples of a model's answers."
         ),
+        "profile": Entry(
+            place="modelendpoint.commands.reference:profile",
+            summary="Write the reference profile of a model's data.",
+        ),
         "serve": Entry(place="modelendpoint.commands.serve:serve", summary="Serve one model on this machine."),
         "load": Entry(
             place="modelendpoint.commands.load:load", summary="Send predictions at a constant rate and judge answers."

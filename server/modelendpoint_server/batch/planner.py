@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from modelendpoint_server.batch.columns import Selection, select
+from modelendpoint_server.batch.columns import Binding, Selection, select
 from modelendpoint_server.batch.csv_input import read_header
-from modelendpoint_server.batch.errors import InvalidInput
+from modelendpoint_server.batch.errors import InvalidBatch, InvalidInput
 from modelendpoint_server.batch.json_input import sample_columns
 from modelendpoint_server.batch.parquet_input import ParquetInput
 from modelendpoint_server.batch.places import StoredFile
@@ -91,6 +91,8 @@ class Planner:
                 raise InvalidInput(f"{shown} has no column {name!r}, which the first file has. Correct the file.")
         if self.format is Format.PARQUET:
             self._parquet[number].check_types(selection.bindings)
+        if self.format is Format.CSV:
+            _check_cells(selection.bindings, shown=shown)
 
     def make(self, *, sha256: str, challenger_sha256: str, advance: Advance) -> Plan:
         """Cut the input into shards."""
@@ -214,6 +216,16 @@ class Cutter:
         """Yield what is left."""
         if self._position > self._start:
             yield self._cut(self._position, self.rows)
+
+
+def _check_cells(bindings: Sequence[Binding], *, shown: str) -> None:
+    for binding in bindings:
+        if binding.is_whole:
+            raise InvalidBatch(
+                f"Input {binding.spec.name!r} of the model takes more than one value a row, and a cell of {shown} holds one"
+                f" (column {binding.columns[0]!r}). Name all columns that it takes in columns.features, or use Parquet or"
+                " JSON Lines."
+            )
 
 
 def select_columns(run: Run, signature: Signature, available: Sequence[str], *, shown: str) -> Selection:

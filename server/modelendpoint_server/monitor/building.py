@@ -34,14 +34,15 @@ class ProfileBuilder:
 
     def __init__(self, *, sample: int = _SAMPLE) -> None:
         self._sample = sample
-        self._rows = 0
+        self.rows = 0
+        """Rows so far."""
         self._summarised: set[str] = set()
         self._inputs: dict[str, _Column] = {}
         self._outputs: dict[str, _Column] = {}
 
     def add(self, inputs: Mapping[str, Column], outputs: Mapping[str, Column], *, rows: int) -> None:
         """Take a chunk; outputs may have fewer rows, where the model has no answer to some."""
-        self._rows += rows
+        self.rows += rows
         for columns, known in ((inputs, self._inputs), (outputs, self._outputs)):
             self._summarised |= {name for name, column in columns.items() if is_wide(column)}
             for name, series in series_of(columns, self._summarised).items():
@@ -55,7 +56,7 @@ class ProfileBuilder:
         outputs = {name: column.build(name, most=self._most()) for name, column in self._outputs.items()}
         profile = Profile(
             model_sha256=model_sha256,
-            rows=self._rows,
+            rows=self.rows,
             inputs=tuple(column for column in inputs.values() if column is not None),
             outputs=tuple(column for column in outputs.values() if column is not None),
             summarised=frozenset(self._summarised),
@@ -148,8 +149,8 @@ class _Column:
             missing=self._missing,
             minimum=moments.minimum,
             maximum=moments.maximum,
-            mean=moments.mean,
-            deviation=math.sqrt(moments.squares / moments.count),
+            mean=_rounded(moments.mean),
+            deviation=_rounded(math.sqrt(moments.squares / moments.count)),
             edges=tuple(edges.tolist()),
             counts=tuple(counts.tolist()),
         )
@@ -187,6 +188,11 @@ class _Drawn:
 
 def _present(series: Series) -> Series:
     return series[[value is not None for value in series.tolist()]] if len(series) else series
+
+
+def _rounded(value: float) -> float:
+    """Leave out the digits that depend on the order of additions: the same rows have the same profile in any format."""
+    return float(f"{value:.9g}")
 
 
 def _counted(values: Series) -> Counter[Any]:

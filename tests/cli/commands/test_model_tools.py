@@ -1,5 +1,6 @@
 """``mep inspect``, ``mep diff`` and ``mep examples`` on the models of ``mep demo``, as a person types them."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -70,3 +71,33 @@ def test_examples_are_written_for_what_all_versions_know(wine: Path, run: Run) -
 def test_examples_go_to_standard_output_without_a_file(wine: Path, run: Run) -> None:
     result = run("examples", "models/v1.onnx", "--data", "rows.json", "--rows", "2")
     assert [example["outputs"]["label"] for example in json.loads(result.stdout)["examples"]] == [[2], [1]]
+
+
+@pytest.mark.parametrize("option", ["-f", "-o"])
+def test_a_profile_is_written_with_its_digest(wine: Path, run: Run, option: str) -> None:
+    result = run("profile", "rows.csv", "--model", "models/v1.onnx", option, "profile.json")
+    digest = hashlib.sha256(Path("profile.json").read_bytes()).hexdigest()
+    assert result.output == (
+        f"Wrote the profile of 89 rows to profile.json: 13 input columns, 4 output columns, sha256 {digest}\n"
+    )
+    columns = json.loads(Path("profile.json").read_text())["outputs"]
+    assert [column["name"] for column in columns] == [
+        "label",
+        "probabilities[0]",
+        "probabilities[1]",
+        "probabilities[2]",
+    ]
+
+
+def test_a_profile_goes_to_standard_output_and_what_is_left_out_to_the_other(wine: Path, run: Run) -> None:
+    header, *rows = Path("rows.csv").read_text().splitlines()
+    Path("bad.csv").write_text("\n".join([header, "x" + rows[0], *rows]))
+    result = run("profile", "bad.csv", "--model", "models/v1.onnx")
+    assert json.loads(result.stdout)["rows"] == 89
+    assert "1 row left out. The first: " in result.stderr
+    assert "bad.csv, row 1, alcohol: " in result.stderr
+
+
+def test_a_profile_that_can_not_be_written_is_an_error(wine: Path, run: Run) -> None:
+    result = run("profile", "rows.csv", "--model", "models/v1.onnx", "-f", "nowhere/profile.json")
+    assert "nowhere/profile.json can't be written" in str(result.exception)

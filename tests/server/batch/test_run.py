@@ -113,6 +113,14 @@ def test_a_missing_column_is_told_within_seconds_with_what_there_is(tmp_path: Pa
     assert "which has id, a, b. Correct columns.features or the input." in ended.words["message"]
 
 
+def test_a_csv_column_for_an_input_of_several_values_is_refused_with_what_to_name(tmp_path: Path) -> None:
+    batch = a_batch(tmp_path, columns={"features": ["a"]})
+    batch.put("a.csv", as_csv(ROWS))
+    ended = batch.do("plan")
+    assert (ended.code, ended.words["reason"]) == (42, "InvalidBatch")
+    assert "holds one (column 'a'). Name all columns that it takes in columns.features" in ended.words["message"]
+
+
 def test_a_column_that_only_a_later_file_lacks_is_told_too(tmp_path: Path) -> None:
     batch = a_batch(tmp_path)
     batch.put("a.csv", as_csv(ROWS))
