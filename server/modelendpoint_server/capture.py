@@ -23,7 +23,7 @@ import orjson
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from modelendpoint_server.frames import Exchange, Introduction, take_counts
+from modelendpoint_server.frames import Exchange, Figures, Introduction, take_counts
 from modelendpoint_server.protocols import Answer, Head
 
 _LOG = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class Capture(Collector):
         self._bytes = 0
         self._sampled = self._sent = 0
         self._dropped = {"full": 0, "lost": 0}
+        self._told = Figures(0, 0)
+        """What the monitor knows of these numbers."""
         self._config = Config()
         self._modified: int | None = None
         self._looks_at = 0.0
@@ -195,6 +197,7 @@ class Capture(Collector):
             if connection is None:
                 return
             self._count_taken(connection)
+            self._tell(connection)
             while exchanges := self._next(_AT_ONCE):
                 connection.send(exchanges)
                 self._count_taken(connection)
@@ -249,6 +252,14 @@ class Capture(Collector):
             self._bytes -= sum(exchange.size for exchange in exchanges)
         return exchanges
 
+    def _tell(self, connection: "_Connection") -> None:
+        """Let the monitor know what was counted, so that it can be seen in one place for all servers."""
+        with self._lock:
+            now = Figures(self._sampled, sum(self._dropped.values()))
+        if now != self._told:
+            connection.tell(Figures(now.sampled - self._told.sampled, now.dropped - self._told.dropped))
+            self._told = now
+
     def _count_taken(self, connection: "_Connection") -> None:
         taken = connection.taken()
         if taken:
@@ -280,6 +291,10 @@ class _Connection:
         """Send exchanges; raise ``OSError`` when the monitor does not take them."""
         self.outstanding += len(exchanges)
         self._send([part for exchange in exchanges for part in exchange.as_parts() if part])
+
+    def tell(self, figures: Figures) -> None:
+        """Send figures."""
+        self._send([figures.as_bytes()])
 
     def _send(self, parts: Sequence[bytes]) -> None:
         views = deque(memoryview(part) for part in parts)

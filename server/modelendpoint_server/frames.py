@@ -4,8 +4,9 @@
 
     frame = three lengths (4 bytes each, big-endian), then a head (JSON), the request's body and the answer's body
 
-A connection begins with an introduction, a frame without bodies; every frame after it is one exchange. The monitor answers
-now and then with the number of exchanges (4 bytes, big-endian) that it has taken since it last did.
+A connection begins with an introduction, a frame without bodies; every frame after it is one exchange, or figures of the
+server. The monitor answers now and then with the number of exchanges (4 bytes, big-endian) that it has taken since it last
+did.
 """
 
 import dataclasses
@@ -25,6 +26,8 @@ MOST_BYTES = 32 * 2**20
 _VERSION = 1
 _LENGTHS = struct.Struct(">III")
 _COUNT = struct.Struct(">I")
+_FIGURES = b"figures "
+"""How the head of such a frame begins; that of an exchange is an object of JSON."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,31 @@ class Introduction:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidFrame(f"No introduction: {error!r}.") from error
+
+
+class Figures(NamedTuple):
+    """What a server has counted since it last told."""
+
+    sampled: int
+    """Requests that belong to the sample."""
+    dropped: int
+    """Those of them that will never be sent."""
+
+    def as_bytes(self) -> bytes:
+        """Write the frame."""
+        head = _FIGURES + orjson.dumps([self.sampled, self.dropped])
+        return _LENGTHS.pack(len(head), 0, 0) + head
+
+    @classmethod
+    def from_frame(cls, frame: "Frame") -> "Figures | None":
+        """Read the frame; ``None`` when it is one of another kind."""
+        if not frame.head.startswith(_FIGURES):
+            return None
+        try:
+            sampled, dropped = orjson.loads(frame.head.removeprefix(_FIGURES))
+            return cls(int(sampled), int(dropped))
+        except (ValueError, TypeError) as error:
+            raise InvalidFrame(f"No figures: {error!r}.") from error
 
 
 class Exchange(NamedTuple):

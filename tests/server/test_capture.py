@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelendpoint_server.capture import MOST_BYTES, MOST_EXCHANGES, Capture, Config, is_sampled, threshold_of
-from modelendpoint_server.frames import Exchange, Introduction, take_frame, write_count
+from modelendpoint_server.frames import Exchange, Figures, Introduction, take_frame, write_count
 from modelendpoint_server.protocols import Answer
 from support.onnx_models import linear_model
 from support.served import service_for
@@ -41,7 +41,7 @@ def test_a_configuration_that_can_not_be_read_turns_sampling_off(text: str, tmp_
     assert Config.read(file) == Config()
 
 
-class Figures:
+class Sampler:
     """A server's capture without its thread, and what it counted."""
 
     def __init__(self, folder: Path) -> None:
@@ -81,10 +81,10 @@ class Figures:
 
 
 @pytest.fixture
-def figures(tmp_path: Path) -> Iterator[Figures]:
-    figures = Figures(tmp_path)
-    yield figures
-    figures.capture.stop()
+def sampler(tmp_path: Path) -> Iterator[Sampler]:
+    sampler = Sampler(tmp_path)
+    yield sampler
+    sampler.capture.stop()
 
 
 @contextlib.contextmanager
@@ -94,69 +94,70 @@ def listening() -> Iterator[socket.socket]:
         yield listener
 
 
-def test_without_a_configuration_nothing_is_sampled(figures: Figures) -> None:
-    figures.turn()
-    figures.take(1)
-    assert figures.counted() == (0, 0, 0, 0)
+def test_without_a_configuration_nothing_is_sampled(sampler: Sampler) -> None:
+    sampler.turn()
+    sampler.take(1)
+    assert sampler.counted() == (0, 0, 0, 0)
 
 
-def test_a_queue_that_nobody_empties_takes_no_more_than_its_number_and_its_bytes(figures: Figures) -> None:
-    figures.configure(percent=100, port=1)
-    figures.turn()
+def test_a_queue_that_nobody_empties_takes_no_more_than_its_number_and_its_bytes(sampler: Sampler) -> None:
+    sampler.configure(percent=100, port=1)
+    sampler.turn()
     for number in range(MOST_EXCHANGES + 10):
-        figures.take(number)
-    assert figures.counted() == (MOST_EXCHANGES + 10, 0, 10, 0)
-    figures.turn()  # nobody listens
-    assert figures.counted() == (MOST_EXCHANGES + 10, 0, 10, 0), "the queue waits for a monitor"
-    figures.switch_off()
-    figures.turn()
-    assert figures.counted() == (MOST_EXCHANGES + 10, 0, 10, MOST_EXCHANGES)
-    figures.configure(percent=100, port=2)
-    figures.turn()
-    figures.take(1, size=MOST_BYTES)
-    figures.take(2, size=MOST_BYTES // 2)
-    figures.take(3, size=MOST_BYTES // 2)
-    assert figures.counted()[2] == 12
+        sampler.take(number)
+    assert sampler.counted() == (MOST_EXCHANGES + 10, 0, 10, 0)
+    sampler.turn()  # nobody listens
+    assert sampler.counted() == (MOST_EXCHANGES + 10, 0, 10, 0), "the queue waits for a monitor"
+    sampler.switch_off()
+    sampler.turn()
+    assert sampler.counted() == (MOST_EXCHANGES + 10, 0, 10, MOST_EXCHANGES)
+    sampler.configure(percent=100, port=2)
+    sampler.turn()
+    sampler.take(1, size=MOST_BYTES)
+    sampler.take(2, size=MOST_BYTES // 2)
+    sampler.take(3, size=MOST_BYTES // 2)
+    assert sampler.counted()[2] == 12
 
 
-def test_what_goes_wrong_with_a_sample_does_not_reach_the_request(figures: Figures) -> None:
-    figures.configure(percent=100, port=1)
-    figures.turn()
-    figures.capture.take({"HTTP_X_REQUEST_ID": 5}, "rest", answer=ANSWER)
-    figures.capture.take({"HTTP_X_REQUEST_ID": "x" * 1000}, "rest", answer=ANSWER)
-    figures.capture.take({}, "rest", answer=ANSWER)
-    assert figures.counted() == (1, 0, 0, 0), "a request without an id is sampled under one of its own"
+def test_what_goes_wrong_with_a_sample_does_not_reach_the_request(sampler: Sampler) -> None:
+    sampler.configure(percent=100, port=1)
+    sampler.turn()
+    sampler.capture.take({"HTTP_X_REQUEST_ID": 5}, "rest", answer=ANSWER)
+    sampler.capture.take({"HTTP_X_REQUEST_ID": "x" * 1000}, "rest", answer=ANSWER)
+    sampler.capture.take({}, "rest", answer=ANSWER)
+    assert sampler.counted() == (1, 0, 0, 0), "a request without an id is sampled under one of its own"
 
 
-def test_what_the_monitor_says_it_has_taken_is_sent_and_the_rest_is_lost_with_the_connection(figures: Figures) -> None:
+def test_what_the_monitor_says_it_has_taken_is_sent_and_the_rest_is_lost_with_the_connection(sampler: Sampler) -> None:
     with listening() as monitor:
-        figures.configure(percent=100, port=monitor.getsockname()[1])
-        figures.turn()
+        sampler.configure(percent=100, port=monitor.getsockname()[1])
+        sampler.turn()
         for number in range(5):
-            figures.take(number)
-        figures.turn()
+            sampler.take(number)
+        sampler.turn()
         connection, _ = monitor.accept()
         connection.settimeout(10)
         buffer, frames = bytearray(), []
-        while len(frames) < 6:
+        while len(frames) < 7:
             buffer += connection.recv(65536)
             while (frame := take_frame(buffer)) is not None:
                 frames.append(frame)
         assert Introduction.from_frame(frames[0]).revision == "7"
-        assert [Exchange.from_frame(frame).request_id for frame in frames[1:]] == [f"r{n}" for n in range(5)]
+        assert Figures.from_frame(frames[1]) == (5, 0)
+        assert [Exchange.from_frame(frame).request_id for frame in frames[2:]] == [f"r{n}" for n in range(5)]
         connection.sendall(write_count(3))
         connection.close()
-    figures.turn()
-    assert figures.counted() == (5, 3, 0, 2)
+    sampler.turn()
+    assert sampler.counted() == (5, 3, 0, 2)
 
 
-def test_a_monitor_that_moves_is_followed_and_keeps_what_waits(figures: Figures) -> None:
-    figures.configure(percent=100, port=1)
-    figures.turn()
-    figures.take(1)
+def test_a_monitor_that_moves_is_followed_and_keeps_what_waits(sampler: Sampler) -> None:
+    sampler.configure(percent=100, port=1)
+    sampler.turn()
+    sampler.take(1)
     with listening() as monitor:
-        figures.configure(percent=100, port=monitor.getsockname()[1])
-        figures.turn()
+        sampler.configure(percent=100, port=monitor.getsockname()[1])
+        sampler.turn()
         connection, _ = monitor.accept()
         with connection:
             connection.settimeout(10)
@@ -165,5 +166,5 @@ def test_a_monitor_that_moves_is_followed_and_keeps_what_waits(figures: Figures)
                 buffer += connection.recv(65536)
             connection.sendall(write_count(1))
             connection.shutdown(socket.SHUT_WR)
-            figures.turn()
-    assert figures.counted() == (1, 1, 0, 0)
+            sampler.turn()
+    assert sampler.counted() == (1, 1, 0, 0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelendpoint_server.errors import InvalidFrame
 from modelendpoint_server.formats.limits import Limits
-from modelendpoint_server.frames import Exchange, Introduction, take_counts, take_frame, write_count
+from modelendpoint_server.frames import Exchange, Figures, Introduction, take_counts, take_frame, write_count
 from modelendpoint_server.signature import Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -53,11 +53,20 @@ def test_exchanges_come_back_as_they_were_in_whatever_pieces(sent: list[Exchange
     assert [Exchange.from_frame(frame) for frame in frames[1:]] == sent
 
 
+def test_figures_come_back_and_are_told_from_exchanges() -> None:
+    frame = take_frame(bytearray(Figures(12, 3).as_bytes()))
+    assert frame is not None
+    assert Figures.from_frame(frame) == Figures(12, 3)
+    with pytest.raises(InvalidFrame):
+        Figures.from_frame(frame._replace(head=b"figures 5"))
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_frame_of_ours_is_an_invalid_frame_and_nothing_else(data: bytes) -> None:
     for buffer in (bytearray(data), bytearray(struct.pack(">III", len(data), 0, 0) + data)):
         try:
             while (frame := take_frame(buffer)) is not None:
+                assert Figures.from_frame(frame) is None
                 for kind in (Introduction, Exchange):
                     with pytest.raises(InvalidFrame):
                         kind.from_frame(frame)  # type: ignore[attr-defined]

@@ -285,5 +285,9 @@ class HashKeyMissing(ServerError):
 
 def _reason_of(error: Exception) -> str:
     """Name what went wrong, in words that fit a store that only gets something."""
-    words: Mapping[type[Exception], str] = {OutputForbidden: "StoreForbidden", InvalidBatch: "StoreNotFound", StorageFull: "StoreFull"}
+    words: Mapping[type[Exception], str] = {
+        OutputForbidden: "StoreForbidden",
+        InvalidBatch: "StoreNotFound",
+        StorageFull: "StoreFull",
+    }
     return words.get(type(error), type(error).__name__)

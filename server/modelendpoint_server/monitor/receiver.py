@@ -11,7 +11,7 @@ import threading
 from collections import deque
 
 from modelendpoint_server.errors import InvalidFrame
-from modelendpoint_server.frames import Exchange, Introduction, take_frame, write_count
+from modelendpoint_server.frames import Exchange, Figures, Introduction, take_frame, write_count
 
 _LOG = logging.getLogger(__name__)
 _MOST_CONNECTIONS = 512
@@ -32,6 +32,8 @@ class Inbox:
         self._changed = threading.Condition()
         self.received = 0
         self.dropped = 0
+        self.told = Figures(0, 0)
+        """What the servers have counted."""
 
     def put(self, exchange: Exchange, server: Introduction) -> None:
         """Add an exchange, or drop and count it when there is no room."""
@@ -44,6 +46,11 @@ class Inbox:
             self._entries.append((exchange, server))
             self._bytes += size
             self._changed.notify()
+
+    def note(self, figures: Figures) -> None:
+        """Add what a server has counted."""
+        with self._changed:
+            self.told = Figures(self.told.sampled + figures.sampled, self.told.dropped + figures.dropped)
 
     def take(self, *, timeout: float) -> tuple[Exchange, Introduction] | None:
         """Take the oldest; ``None`` when none comes in time."""
@@ -147,6 +154,9 @@ class Receiver:
             while (frame := take_frame(buffer)) is not None:
                 if server is None:
                     server = Introduction.from_frame(frame)
+                    continue
+                if (figures := Figures.from_frame(frame)) is not None:
+                    self._inbox.note(figures)
                     continue
                 self._inbox.put(Exchange.from_frame(frame), server)
                 taken += 1

@@ -2,14 +2,14 @@
 
 The report, as the operator reads it::
 
-    {"state": "Ready", "received": 1200, "dropped": 0,
+    {"state": "Ready", "servers": {"sampled": 1210, "dropped": 0}, "received": 1200, "dropped": 0,
      "decoded": [{"revision": "7", "variant": "", "samples": 1190}],
      "refused": [{"revision": "7", "variant": "", "status": 400, "samples": 10}],
      "capture": {"captured": 1000, "rows": 1000, "files": 3, "bytes": 90000, "waiting": 190, "dropped": 0,
                  "lastWrite": 1764082000.0, "reason": null, "message": null},
      "windows": {...}}
 
-``received`` is all that servers sent; of it ``dropped`` was not looked at. ``capture`` is null without a store, its
+``servers`` is what the model servers have counted, ``received`` all that came here; of it ``dropped`` was not looked at. ``capture`` is null without a store, its
 ``dropped`` are samples that will never be in it, and ``reason`` and ``message`` say what keeps it from working now.
 ``windows`` is what ``sample.Windows.report`` returns; null where nobody counts. All numbers begin at 0 with the process.
 """
@@ -51,6 +51,7 @@ class Report(Collector):
         """Return the report as the operator reads it."""
         return {
             "state": "Ready",
+            "servers": self._inbox.told._asdict(),
             "received": self._inbox.received,
             "dropped": self._inbox.dropped + self.unreadable,
             "decoded": [

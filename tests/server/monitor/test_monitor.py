@@ -100,6 +100,7 @@ def test_every_sampled_request_is_stored_once_and_its_predictions_with_it(
         assert status == 400
         wait_until(lambda: counted(served, "sent") == counted(served, "sampled"))
         assert counted(served, "dropped") == 0
+        wait_until(lambda: monitor.report()["servers"] == {"sampled": counted(served, "sampled"), "dropped": 0})
         wait_until(lambda: monitor.report()["refused"])
         assert monitor.end() == 0
 
