@@ -152,6 +152,13 @@ ROUTE_METADATA = GROUP
 """Where the routes say which shares they were made from."""
 STAT_PREFIX = "endpoint"
 
+HOLD = "hold"
+"""Listener inside the router, and its cluster, that says "ask again" while a revision has no pod."""
+HELD_SUFFIX = "-held"
+"""End of the name of the cluster to which requests go that may have to be held."""
+HEADER_HOLD = "x-modelendpoint-hold"
+"""On what that listener answers; no client ever gets it."""
+
 
 CLUSTER_DOMAIN = "cluster.local"
 """DNS domain of nearly every cluster."""
@@ -170,6 +177,11 @@ def router_name(endpoint: str) -> str:
 def revision_name(endpoint: str, revision: int) -> str:
     """Name everything that belongs to one revision: ControllerRevision, Deployment, Service, ConfigMap, Envoy cluster."""
     return f"{endpoint}-r{revision}"
+
+
+def held_name(endpoint: str, revision: int) -> str:
+    """Name the Envoy cluster that holds requests until the revision has a pod."""
+    return revision_name(endpoint, revision) + HELD_SUFFIX
 
 
 def revision_host(endpoint: str, revision: int, *, namespace: str, domain: str) -> str:

@@ -39,6 +39,8 @@ class Leg:
     """The variant or shadow that it belongs to; None for the main model."""
     copies: bool = False
     """Whether it is a shadow, which gets copies of requests only."""
+    held: bool = False
+    """Whether the routers hold its requests until it has a pod. Such a leg is the only one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,8 @@ class RouterSeen:
     """Pods that Envoy sends requests to, by revision."""
     counted: Mapping[int, Counters] = field(default_factory=dict)
     """What Envoy counted, by revision."""
+    knocks: int | None = None
+    """Times that a request which waits for a pod asked for one. None for a router that can't hold any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +125,13 @@ class RoutesSeen:
     version: str
     legs: tuple[Leg, ...]
     clusters: frozenset[int]
-    """Revisions that the router knows hosts of."""
+    """Revisions that the router knows, all but the sleeping ones with their pods."""
+    cluster_version: str = ""
+    """Version of what the router knows of them."""
+    holding: frozenset[int] = frozenset()
+    """Those of them whose requests it can hold."""
+    sleeping: frozenset[int] = frozenset()
+    """Those of them that it takes for having no pods."""
 
 
 @dataclass(frozen=True, kw_only=True)

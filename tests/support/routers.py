@@ -144,7 +144,7 @@ class Router:
 
     def _relocated(self, part: Any, hosts: Mapping[int, Sequence[Host]]) -> Any:
         if isinstance(part, Mapping):
-            if part.get("@type", "").endswith(".Cluster"):
+            if part.get("cluster_type", {}).get("name") == "envoy.clusters.dns":
                 revision = int(part["name"].rpartition("-r")[2])
                 return {**part, "load_assignment": _load_assignment(part["name"], hosts.get(revision, ()))}
             if part.keys() == {"socket_address"}:

@@ -36,14 +36,19 @@ _COUNTERS = {
 _TIME = "upstream_rq_time"
 """Envoy's histogram of the whole milliseconds that answers took."""
 
+_KNOCKS = f"cluster.{names.HOLD}.upstream_rq_total"
+"""Envoy's counter of requests that were told to ask again, because they wait for a pod."""
+
 _CLUSTER_STAT = re.compile(r"^cluster\..+-r(?P<revision>[0-9]+)\.(?P<counter>[a-z0-9_.]+)$")
 _FILTER = "|".join(
     [
+        rf"^{re.escape(_KNOCKS)}$",
         rf"^({_ROUTES}|{_LISTENERS}|{_CLUSTERS})\.(version_text|update_rejected|update_failure)$",
         rf"^cluster\..+-r[0-9]+\.({'|'.join(_COUNTERS)}|{_TIME})$",
     ]
 )
 _PATH = "/stats?" + urlencode({"format": "json", "histogram_buckets": "detailed", "filter": _FILTER})
+_KNOCKS_PATH = "/stats?" + urlencode({"format": "json", "filter": rf"^{re.escape(_KNOCKS)}$"})
 
 MAX_BYTES = 1024 * 1024
 """An answer beyond this is nothing that our router would say."""
@@ -87,6 +92,8 @@ class RouterStats:
     """What is wrong with the files that it has of users' objects, by the name of the mount."""
     clusters: Mapping[int, ClusterStats] = field(default_factory=dict)
     """By revision."""
+    knocks: int | None = None
+    """Times that a request which waits for a pod asked for one, since the router's start. None for one that can't hold any."""
 
 
 class _Bin(BaseModel):
@@ -129,9 +136,17 @@ class RouterStatusReader:
 
     def read(self, address: str) -> RouterStats | None:
         """Ask the router pod at an IP address. None when it did not answer, or not like one of our routers."""
+        return self._ask(address, _PATH)
+
+    def count_knocks(self, address: str) -> int | None:
+        """Ask how often requests asked for a pod, and for nothing else, which costs the router little."""
+        told = self._ask(address, _KNOCKS_PATH)
+        return None if told is None else told.knocks
+
+    def _ask(self, address: str, path: str) -> RouterStats | None:
         connection = http.client.HTTPConnection(address, self._port, timeout=self._timeout_seconds)
         try:
-            connection.request("GET", _PATH)
+            connection.request("GET", path)
             response = connection.getresponse()
             body = response.read(MAX_BYTES + 1)
             if response.status != http.HTTPStatus.OK or len(body) > MAX_BYTES:
@@ -154,6 +169,7 @@ def parse_stats(document: object) -> RouterStats:
         cluster_version=_version(stats, _CLUSTERS),
         rejected_updates=sum(_rejected(stats, source) for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
         clusters=_clusters(stats, [histogram for stat in told for histogram in stat.histograms.details]),
+        knocks=_count(stats, _KNOCKS) if _KNOCKS in stats else None,
     )
 
 

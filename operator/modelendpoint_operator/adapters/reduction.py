@@ -162,6 +162,7 @@ def _router(body: Body, stats: RouterStats | None) -> RouterSeen:
         troubles=stats.troubles,
         healthy={revision: cluster.healthy_hosts for revision, cluster in stats.clusters.items()},
         counted={revision: _counters(cluster) for revision, cluster in stats.clusters.items()},
+        knocks=stats.knocks,
     )
 
 
@@ -192,14 +193,23 @@ def _routes(bodies: Iterable[Body]) -> RoutesSeen | None:
         return RoutesSeen(
             version=routes["version_info"],
             legs=tuple(Leg(**leg) for leg in written),
-            clusters=frozenset(_number(cluster) for cluster in clusters["resources"]),
+            clusters=frozenset(_number(cluster) for cluster in clusters["resources"] if not _holds(cluster)),
+            cluster_version=clusters["version_info"],
+            holding=frozenset(_number(cluster) for cluster in clusters["resources"] if _holds(cluster)),
+            sleeping=frozenset(
+                _number(cluster) for cluster in clusters["resources"] if cluster.get("type") == "STATIC"
+            ),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
 
 
+def _holds(cluster: Body) -> bool:
+    return str(cluster["name"]).endswith(names.HELD_SUFFIX)
+
+
 def _number(cluster: Body) -> int:
-    match = _NUMBER.search(cluster["name"])
+    match = _NUMBER.search(cluster["name"].removesuffix(names.HELD_SUFFIX))
     if match is None:
         raise ValueError(f"{cluster['name']} is no revision's cluster")
     return int(match[1])

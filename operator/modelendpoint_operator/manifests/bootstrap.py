@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.access import build_internal_listeners, build_key_set_parts
+from modelendpoint_operator.manifests.holding import build_holding_parts
 from modelendpoint_operator.manifests.http_manager import build_http_manager
 from modelendpoint_operator.manifests.mounts import Mount, listeners_file, router_mounts
 from modelendpoint_operator.manifests.scripts import TROUBLE_TELLER, build_script
@@ -56,15 +57,13 @@ def build_bootstrap(endpoint: ModelEndpoint) -> Document:
 
 
 def _static_parts(mounts: Sequence[Mount]) -> Document:
-    listeners, clusters = [_status_listener(mounts)], [_admin_cluster()]
-    if not any(mount.folder == names.JWKS_DIR for mount in mounts):
-        return {"static_resources": {"listeners": listeners, "clusters": clusters}}
-    parts = build_key_set_parts()
+    parts = [{"listeners": [_status_listener(mounts)], "clusters": [_admin_cluster()]}, build_holding_parts()]
+    if any(mount.folder == names.JWKS_DIR for mount in mounts):
+        parts.append(build_key_set_parts())
     return {
         "bootstrap_extensions": [build_internal_listeners()],
         "static_resources": {
-            "listeners": [*listeners, *parts["listeners"]],
-            "clusters": [*clusters, *parts["clusters"]],
+            kind: [item for part in parts for item in part[kind]] for kind in ("listeners", "clusters")
         },
     }
 
@@ -155,6 +154,7 @@ def _trigger(monitor: str, threshold: float) -> Document:
 def _stats_config(endpoint: ModelEndpoint) -> Document:
     kept = (
         f"cluster.{endpoint.name}-r",
+        f"cluster.{names.HOLD}.upstream_rq_total",
         f"http.{names.STAT_PREFIX}.",
         f"{names.STAT_PREFIX}.http_local_rate_limit.",
         "cluster_manager.",

@@ -7,6 +7,7 @@ listeners and the bootstrap is therefore nothing but names. Choosing weights mus
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from modelendpoint_operator import names
@@ -14,6 +15,7 @@ from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.access import build_access_filters
 from modelendpoint_operator.manifests.bootstrap import build_bootstrap
 from modelendpoint_operator.manifests.cors import build_cors_filters
+from modelendpoint_operator.manifests.holding import build_held_cluster, build_sleeping_cluster
 from modelendpoint_operator.manifests.http_manager import build_buffer_filter, build_http_manager
 from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.manifests.rate_limit import build_rate_limit_filters
@@ -44,13 +46,18 @@ def build_clusters(
     revisions: Sequence[int],
     *,
     shadows: Collection[int] = (),
+    holding: Mapping[int, bool] = MappingProxyType({}),
     domain: str = names.CLUSTER_DOMAIN,
 ) -> Document:
     """Build the clusters (CDS): one for each revision, whose hosts are the revision's pods that say they are ready."""
     clusters = {revision: _cluster(endpoint, revision, domain=domain) for revision in sorted(set(revisions))}
+    clusters |= {revision: build_sleeping_cluster(endpoint, revision) for revision, sleeps in holding.items() if sleeps}
     copies_only = {"circuit_breakers": {"thresholds": [COPIES_AT_ONCE]}}
     return discovery(
-        [{**cluster, **copies_only} if revision in shadows else cluster for revision, cluster in clusters.items()]
+        [
+            *({**cluster, **copies_only} if revision in shadows else cluster for revision, cluster in clusters.items()),
+            *(build_held_cluster(endpoint, revision) for revision in sorted(holding)),
+        ]
     )
 
 
@@ -86,9 +93,11 @@ def build_documents(
     cluster_revisions: Sequence[int],
     *,
     shadows: Collection[int] = (),
+    holding: Mapping[int, bool] = MappingProxyType({}),
     domain: str = names.CLUSTER_DOMAIN,
 ) -> dict[str, Document]:
-    """Build all files of the router's ConfigMap. ``shadows`` are the revisions that get copies only.
+    """Build all files of the router's ConfigMap. ``shadows`` are the revisions that get copies only, ``holding`` those whose
+    requests may have to be held, and whether they have no pods now.
 
     A revision must be among ``cluster_revisions`` in a write before the one that gives it a leg, and stay there until
     the write after the one that takes its last leg: Envoy takes up the two files one after the other.
@@ -96,7 +105,9 @@ def build_documents(
     return {
         names.BOOTSTRAP_FILE: build_bootstrap(endpoint),
         listeners_file(endpoint.spec.routing): build_listeners(endpoint),
-        names.CLUSTERS_FILE: build_clusters(endpoint, cluster_revisions, shadows=shadows, domain=domain),
+        names.CLUSTERS_FILE: build_clusters(
+            endpoint, cluster_revisions, shadows=shadows, holding=holding, domain=domain
+        ),
         names.ROUTES_FILE: build_routes(endpoint, legs),
     }
 

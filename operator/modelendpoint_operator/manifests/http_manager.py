@@ -126,6 +126,16 @@ def _local_replies() -> Document:
             _local_reply({flags: {"flags": ["NR", "NC"]}}, "NotRouted", "The router has no route for this request"),
             _local_reply({"metadata_filter": _trouble_told()}, "AccessNotReady", "%LOCAL_REPLY_BODY%", retry_after=5),
             _local_reply({statuses: _equals(503)}, "NoRevisionReady", "%LOCAL_REPLY_BODY%"),
+            {
+                # Envoy's status for a body that it did not keep, and then would have to send a second time.
+                **_local_reply(
+                    {statuses: _equals(507)},
+                    "NoPodReady",
+                    "No model server took the request, and its body is too large to be kept until one does",
+                    retry_after=5,
+                ),
+                "status_code": 503,
+            },
             _local_reply({statuses: _equals(401)}, "Unauthenticated", "%LOCAL_REPLY_BODY%"),
             _local_reply({statuses: _equals(403)}, "Forbidden", "%LOCAL_REPLY_BODY%"),
             _local_reply(

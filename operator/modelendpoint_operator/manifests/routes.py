@@ -11,6 +11,7 @@ from typing import Any
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.cors import build_cors_policy
+from modelendpoint_operator.manifests.holding import build_held_route
 from modelendpoint_operator.manifests.http_manager import pass_buffer
 from modelendpoint_operator.manifests.stickiness import build_stickiness
 from modelendpoint_operator.manifests.xds import TYPES, Document, discovery, header
@@ -99,7 +100,8 @@ def _answering(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Iterator[Choice]
     if endpoint.spec.routing.allow_pinning:
         yield from _pins(endpoint, legs)
     yield from _matches(endpoint, legs)
-    yield Choice(action=_weighted_route(endpoint, legs))
+    held = next((leg for leg in legs if leg.held), None)
+    yield Choice(action=_route_to(endpoint, held) if held else _weighted_route(endpoint, legs))
 
 
 def _pins(endpoint: ModelEndpoint, legs: Sequence[Leg]) -> Iterator[Choice]:
@@ -128,6 +130,8 @@ def _has(name: str, value: str) -> Document:
 
 
 def _route_to(endpoint: ModelEndpoint, leg: Leg) -> Document:
+    if leg.held:
+        return build_held_route(endpoint, leg.revision)
     action = {"route": {"cluster": names.revision_name(endpoint.name, leg.revision), **_limits(endpoint)}}
     return {**action, **_said_by(leg)}
 

@@ -85,6 +85,13 @@ def test_versions_refusals_and_counters_are_read() -> None:
     )
 
 
+def test_a_router_that_can_hold_requests_says_how_often_one_asked_for_a_pod() -> None:
+    knocks = {"stats": [{"name": "cluster.hold.upstream_rq_total", "value": 7}]}
+
+    assert parse_stats(knocks).knocks == 7
+    assert parse_stats(SEEN).knocks is None
+
+
 def test_an_envoy_without_routes_has_no_version() -> None:
     assert parse_stats({"stats": []}) == RouterStats()
     empty = {"stats": [{"name": "http.endpoint.rds.endpoint.version_text", "value": ""}]}

@@ -1,7 +1,7 @@
 """From what the API server and the pods say to our own types."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -233,14 +233,15 @@ def with_routers(
     )
 
 
-def router_config(*shares: tuple[int, int]) -> dict[str, Any]:
+def router_config(*shares: tuple[int, int], holding: Mapping[int, bool] | None = None) -> dict[str, Any]:
     body = {
         "metadata": {"name": "churn", "namespace": "shop", "uid": "u-1", "generation": 1},
         "spec": {"model": {"uri": "s3://models/churn.onnx"}},
     }
     legs = [Leg(revision=revision, weight=weight) for revision, weight in shares]
     endpoint = ModelEndpoint.from_body(body)
-    return build_router(endpoint, build_documents(endpoint, legs, (7, 8)), settings=Settings())[0]
+    documents = build_documents(endpoint, legs, (7, 8), holding=holding or {})
+    return build_router(endpoint, documents, settings=Settings())[0]
 
 
 def test_the_written_routes_are_read_as_they_were_written() -> None:
@@ -249,6 +250,13 @@ def test_the_written_routes_are_read_as_they_were_written() -> None:
     assert routes is not None
     assert routes.legs == (Leg(revision=8, weight=10), Leg(revision=7, weight=90))
     assert routes.clusters == {7, 8}
+
+
+def test_written_routes_tell_whose_requests_are_held_and_who_sleeps() -> None:
+    routes = observe(router_config((7, 100), holding={7: True, 8: False})).routes
+
+    assert routes is not None
+    assert (routes.clusters, routes.holding, routes.sleeping) == ({7, 8}, {7, 8}, {7})
 
 
 def test_routes_without_any_share_are_read_too() -> None:

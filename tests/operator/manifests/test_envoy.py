@@ -17,6 +17,7 @@ from modelendpoint_operator.observation import Leg
 
 HTTP_FILTERS = {
     "status": ["envoy.filters.http.router"],
+    "hold": ["envoy.filters.http.router"],
     "traffic": ["envoy.filters.http.buffer", "envoy.filters.http.router"],
 }
 NETWORK_FILTERS = ["envoy.filters.network.http_connection_manager"]
@@ -84,7 +85,7 @@ def test_any_valid_name_gives_exactly_these_listeners_filters_and_clusters(
     bootstrap = documents[names.BOOTSTRAP_FILE]
     listeners = [*bootstrap["static_resources"]["listeners"], *documents[names.LISTENERS_FILE]["resources"]]
     clusters = [*bootstrap["static_resources"]["clusters"], *documents[names.CLUSTERS_FILE]["resources"]]
-    assert [listener["name"] for listener in listeners] == ["status", "traffic"]
+    assert [listener["name"] for listener in listeners] == ["status", "hold", "traffic"]
     for listener in listeners:
         (chain,) = listener["filter_chains"]
         assert [network_filter["name"] for network_filter in chain["filters"]] == NETWORK_FILTERS
@@ -92,6 +93,7 @@ def test_any_valid_name_gives_exactly_these_listeners_filters_and_clusters(
         assert [http_filter["name"] for http_filter in manager["http_filters"]] == HTTP_FILTERS[listener["name"]]
     assert [cluster["name"] for cluster in clusters] == [
         "admin",
+        "hold",
         *(f"{name}-r{number}" for number in sorted(revisions)),
     ]
 
@@ -129,7 +131,7 @@ def test_the_last_answer_of_a_connection_waits_for_a_router_that_is_short_of_tim
     """What is not written when this time is over is thrown away: seen as closed connections on a machine under load."""
     documents = build_documents(an_endpoint(), legs((7, 100)), [7])
     times = [value for path, value in leaves(documents) if path[-1] == "delayed_close_timeout"]
-    assert times == ["5s", "5s"], "of the traffic and of the status port"
+    assert times == ["5s"] * 3, "of the traffic, of the status port, and of what says that one has to wait"
 
 
 def test_legs_keep_their_order_and_their_weights() -> None:
