@@ -23,6 +23,8 @@ _FEW = 32
 _MOST_CATEGORIES = 64
 _MOST_DISTINCT = 1000
 """Texts are counted exactly up to so many different ones."""
+_PLENTY = 20
+"""Rows of a value that would not have been overlooked in another reference."""
 _SAMPLE = 100_000
 _LEAST_SAMPLE = 2_000
 _MOST_VALUES = 8_000_000
@@ -123,16 +125,27 @@ class _Column:
             return None
         if self._distinct is None and self._is_numeric:
             return self._numbers(name, self._drawn.take(most))
-        counts = self._distinct if self._distinct is not None else Counter(_counted(self._drawn.take(most)))
-        common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_CATEGORIES]
-        chosen = sorted(common, key=lambda item: item[0])
+        return self._categories(name, self._drawn.take(most))
+
+    def _categories(self, name: str, drawn: Series) -> Categories:
+        exact = self._distinct if self._distinct is not None else Counter(_counted(drawn))
+        is_complete = self._distinct is not None and len(exact) <= _MOST_CATEGORIES
+        if is_complete and min(exact.values()) >= _PLENTY:
+            chosen, counts = sorted(exact), exact
+        else:
+            half = (len(drawn) + 1) // 2
+            common = sorted(_counted(drawn[:half]).items(), key=lambda item: (-item[1], item[0]))
+            chosen, counts = sorted(value for value, _ in common[:_MOST_CATEGORIES]), _counted(drawn[half:] if len(drawn) > 1 else drawn)
         return Categories(
             name=name,
             rows=self._rows,
             missing=self._missing,
-            values=tuple(value for value, _ in chosen),
-            counts=tuple(count for _, count in chosen),
-            others=sum(counts.values()) - sum(count for _, count in chosen),
+            values=tuple(chosen),
+            counts=tuple(counts[value] for value in chosen),
+            others=sum(counts.values()) - sum(counts[value] for value in chosen),
+            rare=tuple(sorted(set(exact) - set(chosen))) if is_complete else (),
+            is_complete=is_complete,
+            seen_once=sum(count == 1 for count in exact.values()),
         )
 
     def _numbers(self, name: str, drawn: Series) -> Numbers:
@@ -176,12 +189,12 @@ class _Drawn:
             self.take(most)
 
     def take(self, most: int) -> Series:
-        """Return the sample, and forget what is not in it."""
+        """Return the sample in random order, and forget what is not in it."""
         values, keys = np.concatenate(self._values), np.concatenate(self._keys)
-        if len(values) > most:
-            smallest = np.argpartition(keys, most)[:most]
-            values, keys = values[smallest], keys[smallest]
-            self._bound = float(keys.max())
+        order = np.argsort(keys)[:most]
+        if len(order) < len(keys):
+            self._bound = float(keys[order[-1]])
+        values, keys = values[order], keys[order]
         self._values, self._keys, self._held = [values], [keys], len(values)
         return values
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from modelendpoint_server.monitor import distances, significance
 from modelendpoint_server.monitor.reference import Categories, ColumnProfile, Numbers, Profile
-from modelendpoint_server.monitor.sketches import Sketch
+from modelendpoint_server.monitor.sketches import Counts, Sketch
 
 _TESTS = 4
 """Of each column: shares, missing values, values out of the range or unseen, and always the same value."""
@@ -132,19 +132,19 @@ def judge(profile: Profile, sketches: Mapping[str, Sketch], thresholds: Threshol
 
 
 def _figures(profile: ColumnProfile, sketch: Sketch, *, is_output: bool) -> Figures:
-    reference = _reference(profile)
+    reference, window = _bins(profile, sketch)
     has_values = sketch.values > 0
     has_order = isinstance(profile, Numbers) or profile.is_numeric
     return Figures(
         column=profile.name,
         is_output=is_output,
         rows=sketch.rows,
-        psi=distances.population_stability(reference, sketch.counts) if has_values else 0.0,
-        jensen_shannon=distances.jensen_shannon(reference, sketch.counts) if has_values else 0.0,
-        kolmogorov_smirnov=(distances.kolmogorov_smirnov(reference, sketch.counts) if has_values else 0.0)
+        psi=distances.population_stability(reference, window) if has_values else 0.0,
+        jensen_shannon=distances.jensen_shannon(reference, window) if has_values else 0.0,
+        kolmogorov_smirnov=(distances.kolmogorov_smirnov(reference, window) if has_values else 0.0)
         if has_order
         else None,
-        p_value=significance.same_shares(reference, sketch.counts),
+        p_value=significance.same_shares(reference, window),
         missing=sketch.missing / sketch.rows,
         reference_missing=profile.missing / profile.rows,
         outside=_outside(profile, sketch) / sketch.values if has_values else 0.0,
@@ -153,8 +153,11 @@ def _figures(profile: ColumnProfile, sketch: Sketch, *, is_output: bool) -> Figu
     )
 
 
-def _reference(profile: ColumnProfile) -> tuple[int, ...]:
-    return profile.counts if isinstance(profile, Numbers) else (*profile.counts, profile.others)
+def _bins(profile: ColumnProfile, sketch: Sketch) -> tuple[Counts, Counts]:
+    """Return what is compared; rare and unknown categories are one bin."""
+    if isinstance(profile, Numbers):
+        return np.array(profile.counts), sketch.counts
+    return np.array([*profile.counts, profile.others]), np.append(sketch.counts[:-2], sketch.counts[-2:].sum())
 
 
 def _outside(profile: ColumnProfile, sketch: Sketch) -> int:
@@ -211,8 +214,8 @@ def _beyond(profile: ColumnProfile, sketch: Sketch, figures: Figures, thresholds
 
 def _is_constant(profile: ColumnProfile, sketch: Sketch) -> bool:
     if isinstance(profile, Categories):
-        # The last place may hold many different values.
-        return sketch.values > 0 and int(sketch.counts[:-1].max(initial=0)) == sketch.values
+        # The last two places may hold many different values.
+        return sketch.values > 0 and int(sketch.counts[:-2].max(initial=0)) == sketch.values
     return sketch.minimum == sketch.maximum
 
 

@@ -70,26 +70,23 @@ class Categories:
     rows: int
     missing: int
     values: tuple[str, ...] | tuple[float, ...]
-    """Ascending."""
+    """Those that are counted one by one, ascending."""
     counts: tuple[int, ...]
-    """Rows of each value; of a uniform sample when there are too many values to count them all."""
-    others: int
-    """Rows with any other value; 0 says that ``values`` are all that there were."""
+    """Rows of each. Where ``values`` had to be chosen among others, or are rare, these are rows by which they were not
+    chosen: what is chosen because it is frequent among some rows is less frequent among all."""
+    others: int = 0
+    """Rows with any other value, among those that were counted."""
+    rare: tuple[str, ...] | tuple[float, ...] = ()
+    """Values that are known, and counted in ``others``."""
+    is_complete: bool = True
+    """Whether no row of the reference had a value that is neither in ``values`` nor in ``rare``."""
+    seen_once: int = 0
+    """Values that a single row of the reference had: about as many rows would have new ones if it were drawn again."""
 
     @property
     def is_numeric(self) -> bool:
         """Whether the values are numbers, which have an order that means something."""
         return bool(self.values) and isinstance(self.values[0], float)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether any other value was never seen."""
-        return self.others == 0
-
-    @property
-    def seen_once(self) -> int:
-        """Values that a single row had: as many rows would have new values if the reference were read again."""
-        return sum(count == 1 for count in self.counts)
 
     @property
     def commonest(self) -> int:
@@ -111,6 +108,9 @@ class Categories:
             "values": list(self.values),
             "counts": list(self.counts),
             "others": self.others,
+            "rare": list(self.rare),
+            "isComplete": self.is_complete,
+            "seenOnce": self.seen_once,
         }
 
 
@@ -215,7 +215,7 @@ def _numbers(document: Mapping[str, Any]) -> Numbers:
 def _categories(document: Mapping[str, Any]) -> Categories:
     if document["kind"] != "Categories":
         raise ValueError(f"kind {document['kind']!r}; Numbers and Categories are known")
-    values = document["values"]
+    values, rare = document["values"], document["rare"]
     is_numeric = bool(values) and all(isinstance(value, int | float) for value in values)
     return Categories(
         name=str(document["name"]),
@@ -224,6 +224,9 @@ def _categories(document: Mapping[str, Any]) -> Categories:
         values=tuple(map(float, values)) if is_numeric else tuple(map(str, values)),
         counts=tuple(map(int, document["counts"])),
         others=int(document["others"]),
+        rare=tuple(map(float, rare)) if is_numeric else tuple(map(str, rare)),
+        is_complete=bool(document["isComplete"]),
+        seen_once=int(document["seenOnce"]),
     )
 
 

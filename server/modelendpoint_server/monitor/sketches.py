@@ -20,7 +20,7 @@ class Sketch:
     """One column of some rows."""
 
     counts: Counts
-    """Values of each bin, or of each category; the last place of categories is for all other values."""
+    """Values of each bin, or of each category; the last two places of categories are for all rare and all unknown values."""
     missing: int = 0
     """Rows without a value, or with none that is finite."""
     outside: int = 0
@@ -59,7 +59,7 @@ class Sketch:
 
 def empty(profile: ColumnProfile) -> Sketch:
     """Return the sketch of no rows."""
-    return Sketch(counts=np.zeros(len(profile.counts) + isinstance(profile, Categories), np.int64))
+    return Sketch(counts=np.zeros(len(profile.counts) + 2 * isinstance(profile, Categories), np.int64))
 
 
 def fits(profile: ColumnProfile, series: Series) -> bool:
@@ -90,14 +90,12 @@ def _numbers(profile: Numbers, series: Series) -> Sketch:
 
 
 def _of_numbers(profile: Categories, series: Series) -> Sketch:
-    known = np.array(profile.values, np.float64)
     values = series[np.isfinite(series)]
-    places = np.searchsorted(known, values)
-    is_known = np.zeros(len(values), bool)
-    inside = places < len(known)
-    is_known[inside] = known[places[inside]] == values[inside]
+    is_known, places = _find(np.array(profile.values, np.float64), values)
+    is_rare, _ = _find(np.array(profile.rare, np.float64), values)
+    rest = len(profile.values)
     return Sketch(
-        counts=np.bincount(np.where(is_known, places, len(known)), minlength=len(known) + 1),
+        counts=np.bincount(np.where(is_known, places, np.where(is_rare, rest, rest + 1)), minlength=rest + 2),
         missing=len(series) - len(values),
         total=float(values.sum()),
         minimum=float(values.min(initial=math.inf)),
@@ -105,8 +103,17 @@ def _of_numbers(profile: Categories, series: Series) -> Sketch:
     )
 
 
+def _find(known: Series, values: Series) -> tuple[NDArray[np.bool_], Counts]:
+    """Look values up among sorted ones; return which are there, and where."""
+    places = np.searchsorted(known, values)
+    is_there = np.zeros(len(values), bool)
+    inside = places < len(known)
+    is_there[inside] = known[places[inside]] == values[inside]
+    return is_there, places
+
+
 def _of_texts(profile: Categories, series: Series) -> Sketch:
-    places = {value: place for place, value in enumerate(profile.values)}
-    rest = len(places)
-    found = [places.get(value, rest) for value in series.tolist() if value is not None]
-    return Sketch(counts=np.bincount(np.array(found, np.int64), minlength=rest + 1), missing=len(series) - len(found))
+    rest = len(profile.values)
+    places = {**dict.fromkeys(profile.rare, rest), **{value: place for place, value in enumerate(profile.values)}}
+    found = [places.get(value, rest + 1) for value in series.tolist() if value is not None]
+    return Sketch(counts=np.bincount(np.array(found, np.int64), minlength=rest + 2), missing=len(series) - len(found))

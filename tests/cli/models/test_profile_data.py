@@ -105,7 +105,7 @@ def test_missing_numbers_are_counted_and_a_row_that_the_model_refuses_is_told(op
         made = profiled(model, str(tmp_path / "rows.csv"), "a", "b")
     column = made.profile.by_name["features[1]"]
     assert isinstance(column, Categories)
-    assert (made.profile.rows, column.missing, column.counts) == (3, 2, (1,))
+    assert (made.profile.rows, column.missing, column.values) == (3, 2, (3.0,))
     assert made.rejected_rows == 1
     assert made.first_rejected.startswith(f"{tmp_path}/rows.csv, row 3, a: The value is 'x'")
 

@@ -47,18 +47,32 @@ def test_a_number_that_very_many_rows_have_is_a_bin_of_its_own() -> None:
 
 
 def test_few_numbers_and_texts_are_counted_one_by_one() -> None:
-    profile = profile_of({"level": np.array([1, 2, 2, 3]), "plan": texts("b", "a", "a", None)}, chunks=2)
+    levels, plans = np.array([1, 2, 2, 3] * 20), texts(*["b", "a", "a", None] * 20)
+    profile = profile_of({"level": levels, "plan": plans}, chunks=2)
     level, plan = profile.by_name["level"], profile.by_name["plan"]
     assert isinstance(level, Categories) and isinstance(plan, Categories)
-    assert (level.values, level.counts, level.others) == ((1.0, 2.0, 3.0), (1, 2, 1), 0)
-    assert (plan.values, plan.counts, plan.missing) == (("a", "b"), (2, 1), 1)
+    assert (level.values, level.counts, level.others) == ((1.0, 2.0, 3.0), (20, 40, 20), 0)
+    assert (plan.values, plan.counts, plan.missing) == (("a", "b"), (40, 20), 20)
+    assert plan.is_complete and plan.rare == ()
 
 
 def test_of_too_many_texts_the_commonest_are_kept_and_the_others_counted_together() -> None:
     column = profile_of({"id": texts(*[f"u{index}" for index in range(3000)], *["x"] * 500)}).by_name["id"]
     assert isinstance(column, Categories)
     assert (len(column.values), "x" in column.values, column.is_complete) == (64, True, False)
-    assert sum(column.counts) + column.others == 3500
+    assert column.counted == 3500 // 2
+    others = [count for value, count in zip(column.values, column.counts, strict=True) if value != "x"]
+    # Chosen by one half of the rows, they are nowhere in the other.
+    assert others == [0] * 63
+
+
+def test_values_that_few_rows_have_are_chosen_by_one_half_of_the_rows_and_counted_in_the_other() -> None:
+    rare = [f"r{index}" for index in range(20)]
+    column = profile_of({"plan": texts(*["a"] * 500, *["b"] * 500, *rare)}).by_name["plan"]
+    assert isinstance(column, Categories)
+    assert {*column.values, *column.rare} == {"a", "b", *rare}
+    assert (column.is_complete, column.seen_once, column.counted) == (True, 20, 510)
+    assert 0 < column.others == len(column.rare) < 20
 
 
 def test_bins_of_more_rows_than_the_sample_are_those_of_a_uniform_sample() -> None:
@@ -89,6 +103,11 @@ def test_a_column_without_any_value_is_left_out_and_told() -> None:
     assert (list(profile.by_name), without) == (["x"], ("gone",))
     with pytest.raises(InvalidProfile, match="no column with a value"):
         ProfileBuilder().build(model_sha256="")
+
+
+def test_a_profile_of_a_single_row_is_one() -> None:
+    profile = profile_of({"x": np.ones(1), "plan": texts("a")})
+    assert Profile.from_json(profile.as_json()).inputs == profile.inputs
 
 
 def test_a_profile_that_was_written_is_read_back() -> None:

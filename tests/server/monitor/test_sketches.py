@@ -16,8 +16,8 @@ NUMBERS = Numbers(
     name="x", rows=40, missing=0, minimum=-3.0, maximum=3.0, mean=0.0, deviation=1.0,
     edges=(-1.0, 0.0, 2.0), counts=(10, 10, 10, 10),
 )  # fmt: skip
-LEVELS = Categories(name="level", rows=30, missing=0, values=(1.0, 2.0, 5.0), counts=(10, 10, 10), others=0)
-TEXTS = Categories(name="plan", rows=30, missing=0, values=("a", "b"), counts=(10, 10), others=10)
+LEVELS = Categories(name="level", rows=30, missing=0, values=(1.0, 2.0, 5.0), counts=(10, 10, 10), rare=(7.0,))
+TEXTS = Categories(name="plan", rows=30, missing=0, values=("a", "b"), counts=(10, 10), others=10, rare=("c",))
 
 NUMBER = st.one_of(st.sampled_from([math.nan, math.inf, -1.0, 0.0, 2.0, 5.0]), st.floats(-10, 10))
 TEXT = st.one_of(st.none(), st.sampled_from(["a", "b", "c", ""]))
@@ -72,10 +72,10 @@ def test_numbers_are_counted_as_numpy_does(values: list[float]) -> None:
     assert found.outside == int(((finite < -3) | (finite > 3)).sum())
 
 
-def test_categories_are_counted_each_and_all_others_together() -> None:
-    assert sketch(LEVELS, np.array([1, 1, 5, 3, 9, math.nan])).counts.tolist() == [2, 0, 1, 2]
-    found = sketch(TEXTS, series(["b", None, "z", "b", "y"]))
-    assert (found.counts.tolist(), found.missing, found.rows) == ([0, 2, 2], 1, 5)
+def test_categories_are_counted_each_the_rare_ones_together_and_the_unknown_ones() -> None:
+    assert sketch(LEVELS, np.array([1, 1, 5, 3, 9, 7, math.nan])).counts.tolist() == [2, 0, 1, 1, 2]
+    found = sketch(TEXTS, series(["b", None, "z", "b", "y", "c"]))
+    assert (found.counts.tolist(), found.missing, found.rows) == ([0, 2, 1, 2], 1, 6)
 
 
 def test_a_column_of_texts_does_not_fit_a_profile_of_numbers() -> None:
