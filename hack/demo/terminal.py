@@ -15,6 +15,7 @@ from typing import TextIO
 BOLD, DIM, GREEN, RED, PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
 
 LINES_OF_A_FAILURE = 20
+LONGEST_SILENCE_SECONDS = 30.0
 
 
 class DemoFailed(Exception):
@@ -24,18 +25,26 @@ class DemoFailed(Exception):
 class Terminal:
     """Prints, runs, and keeps the time."""
 
-    def __init__(self, *, environment: Mapping[str, str], folder: Path, out: TextIO = sys.stdout) -> None:
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        out: TextIO = sys.stdout,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.environment = dict(environment)
         """What the commands find in their environment; the story adds to it."""
         self._folder = folder
         self._out = out
-        self._start = time.monotonic()
+        self._clock = clock
+        self._start = self._last_print = clock()
         self._is_coloured = out.isatty()
 
     @property
     def elapsed(self) -> str:
         """The time since the start, as m:ss."""
-        minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
+        minutes, seconds = divmod(int(self._clock() - self._start), 60)
         return f"{minutes}:{seconds:02}"
 
     def step(self, number: int, of: int, title: str) -> None:
@@ -69,7 +78,10 @@ class Terminal:
         return said
 
     def run_long(self, command: str) -> str:
-        """Run a command that takes its time: of its details, which are indented, only the latest one is shown."""
+        """Run a command that takes its time: of its details, which are indented, only the latest one is shown.
+
+        In a log, where nothing can be shown in the place of something else, that is one every half minute.
+        """
         self._show(command)
         code, said = self._follow(command, self._say_or_flash)
         self._flash("")
@@ -108,8 +120,11 @@ class Terminal:
             self.say(line)
 
     def _flash(self, line: str) -> None:
-        """Show a line in the place of the one before; only where somebody watches."""
-        if self._is_coloured:
+        """Show a line in the place of the one before; in a log, only after a long silence."""
+        if not self._is_coloured:
+            if line and self._clock() - self._last_print >= LONGEST_SILENCE_SECONDS:
+                self.say(line)
+        else:
             room = shutil.get_terminal_size().columns - 3
             print(
                 f"\r\033[K  {self._style(DIM, line[:room])}" if line else "\r\033[K", end="", file=self._out, flush=True
@@ -161,6 +176,7 @@ class Terminal:
 
     def _print(self, text: str) -> None:
         print(text, file=self._out, flush=True)
+        self._last_print = self._clock()
 
 
 def _require_success(code: int, command: str) -> None:

@@ -1,6 +1,7 @@
 """The terminal prints the commands that it runs, and stops when one fails."""
 
 import io
+import itertools
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,17 @@ def test_a_command_is_shown_run_and_its_answer_printed(tmp_path: Path) -> None:
     assert out.getvalue() == f'  $ echo "$WORD"; pwd\n  hello\n  {tmp_path}\n'
 
 
-def test_details_of_a_long_command_are_shown_only_where_somebody_watches(tmp_path: Path) -> None:
+def test_a_log_gets_no_details_of_a_long_command_that_is_soon_done(tmp_path: Path) -> None:
     terminal, out = a_terminal(tmp_path)
     assert terminal.run_long("echo building; echo '  step 1'; echo built") == "building\n  step 1\nbuilt\n"
     assert out.getvalue().splitlines()[1:] == ["  building", "  built"]
+
+
+def test_a_log_gets_a_detail_after_half_a_minute_of_silence(tmp_path: Path) -> None:
+    out, times = io.StringIO(), itertools.count(step=10)
+    terminal = Terminal(environment={"PATH": "/usr/bin:/bin"}, folder=tmp_path, out=out, clock=lambda: next(times))
+    terminal.run_long('for step in 1 2 3 4 5 6 7 8; do echo "  step $step"; done')
+    assert out.getvalue().splitlines()[1:] == ["    step 3", "    step 6"]
 
 
 def test_a_long_command_that_fails_shows_its_last_details(tmp_path: Path) -> None:
