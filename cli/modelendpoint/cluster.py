@@ -83,7 +83,9 @@ class ClusterEndpoints:
     def post(self, seen: Seen, body: bytes, *, content_type: str) -> Answer:
         """Send rows through the API server's proxy to the endpoint's Service."""
         name = seen["object"]["metadata"]["name"]
-        path = f"/api/v1/namespaces/{self.namespace}/services/http:{name}:{names.SERVICE_PORT}/proxy/predict"
+        is_tls = str(seen["url"]).startswith("https:")
+        service = f"https:{name}:{names.SERVICE_TLS_PORT}" if is_tls else f"http:{name}:{names.SERVICE_PORT}"
+        path = f"/api/v1/namespaces/{self.namespace}/services/{service}/proxy/predict"
         with self._open("POST", path, body=body, headers={"Content-Type": content_type}) as response:
             answer = Answer(status=response.status, headers=dict(response.headers), body=response.read())
         if "x-request-id" not in {key.lower() for key in answer.headers} and answer.status >= 400:

@@ -73,9 +73,11 @@ ON_DEMAND_KINDS = ("HorizontalPodAutoscaler", "HTTPRoute", "Ingress")
 
 # Ports.
 SERVICE_PORT = 80
+SERVICE_TLS_PORT = 443
 SERVER_PORT = 8080
 MANAGEMENT_PORT = 8081
 ROUTER_PORT = 8080
+ROUTER_TLS_PORT = 8443
 ROUTER_STATUS_PORT = 9901
 ROUTER_ADMIN_PORT = 9902
 """Envoy's own admin interface; bound to loopback, never reachable from outside the pod."""
@@ -144,6 +146,9 @@ KEYS_DIR = "/etc/modelendpoint/keys"
 KEYS_KEY = "keys"
 JWKS_DIR = "/etc/modelendpoint/jwks"
 JWKS_KEY = "jwks.json"
+TLS_DIR = "/etc/modelendpoint/tls"
+TLS_CERTIFICATE_KEY = "tls.crt"
+TLS_PRIVATE_KEY = "tls.key"
 
 HEADER_ROUTER_TROUBLE = "x-modelendpoint-trouble"
 """On what a router tells of itself: which of those files it can't use."""
@@ -202,9 +207,9 @@ def revision_url(endpoint: str, revision: int, *, namespace: str, domain: str) -
     return f"http://{revision_name(endpoint, revision)}.{namespace}.svc.{domain}:{SERVER_PORT}"
 
 
-def endpoint_url(endpoint: str, *, namespace: str) -> str:
+def endpoint_url(endpoint: str, *, namespace: str, tls: bool = False) -> str:
     """Name the URL under which applications inside the cluster reach the endpoint."""
-    return f"http://{service_name(endpoint)}.{namespace}.svc"
+    return f"{'https' if tls else 'http'}://{service_name(endpoint)}.{namespace}.svc"
 
 
 def batch_job_name(batch: str, stage: str, attempt: int) -> str:

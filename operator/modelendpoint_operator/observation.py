@@ -166,6 +166,8 @@ class Observation:
     revisions: Mapping[int, RevisionRecord] = field(default_factory=dict)
     pods: tuple[PodSeen, ...] = ()
     routers: tuple[RouterSeen, ...] = ()
+    starting_routers: tuple[RouterSeen, ...] = ()
+    """Router pods that run and are not ready; they may say what they lack."""
     routes: RoutesSeen | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Answers to the checks that were due, by the name of their gate."""

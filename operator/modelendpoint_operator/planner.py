@@ -373,7 +373,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
     url = _candidate_url(outline)
     return ModelEndpointStatus(
         observed_generation=endpoint.generation,
-        url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace),
+        url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace, tls=endpoint.spec.routing.tls is not None),
         replicas=sum(not pod.terminating for pod in outline.seen.pods if pod.arm is None),
         selector=",".join([*(f"{key}={value}" for key, value in sorted(selector.items())), f"!{names.LABEL_ARM}"]),
         stable=stable,

@@ -17,6 +17,7 @@ from modelendpoint_operator.observation import Observation, RouterSeen
 
 OUT_OF_SYNC = "RouterOutOfSync"
 ACCESS_NOT_READY = "AccessNotReady"
+CERTIFICATE_NOT_READY = "CertificateNotReady"
 
 TAKE_UP = timedelta(seconds=15)
 """Routers use a new configuration after one second, mostly; with a busy kubelet after a few."""
@@ -70,7 +71,9 @@ def find_trouble(
 ) -> RouterTrouble | None:
     """Find what is wrong with an endpoint's routers, by what they told and how long they have had the configuration."""
     serving = [router for router in seen.routers if not router.terminating]
-    return _lacking(endpoint, serving) or _out_of_sync(endpoint, serving, config, waited=waited, deadline=deadline)
+    return _lacking(endpoint, (*serving, *seen.starting_routers)) or _out_of_sync(
+        endpoint, serving, config, waited=waited, deadline=deadline
+    )
 
 
 def lagging(seen: Observation, config: RouterConfig) -> tuple[str, ...]:
@@ -93,6 +96,8 @@ def _lacking(endpoint: ModelEndpoint, routers: Iterable[RouterSeen]) -> RouterTr
 
 
 def _told(mount: Mount, trouble: str) -> RouterTrouble:
+    if mount.folder == names.TLS_DIR:
+        return _told_of_certificate(mount, trouble)
     thing = f'"{mount.keys[0]}" of {mount.kind} {mount.object_name} ({mount.field})'
     if trouble.startswith("line "):
         message = f'Key {thing}: {trouble} is not "<sha256 in hex> <client> [<end>]"; its API key is refused, the others are good'
@@ -103,6 +108,17 @@ def _told(mount: Mount, trouble: str) -> RouterTrouble:
         "invalid": f"Key {thing} is no JSON Web Key Set: put the issuer's there",
     }.get(trouble, f"Key {thing} can't be used")
     return RouterTrouble(reason=ACCESS_NOT_READY, message=f"{wrong}. Until then every request is refused", closed=True)
+
+
+def _told_of_certificate(mount: Mount, trouble: str) -> RouterTrouble:
+    secret = f"{mount.kind} {mount.object_name} ({mount.field})"
+    wrong = (
+        f'There is no key "{mount.keys[0]}" of {secret}: create it or name another one'
+        if trouble == "missing"
+        else f'Keys "{mount.keys[0]}" and "{mount.keys[1]}" of {secret} are no certificate with its key: put both there'
+    )
+    message = f"{wrong}. Until then no new router pod gets ready, and those that are serve on as they did"
+    return RouterTrouble(reason=CERTIFICATE_NOT_READY, message=message, closed=False)
 
 
 def _out_of_sync(

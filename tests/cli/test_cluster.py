@@ -132,6 +132,17 @@ def test_rows_go_through_the_api_server(server: FakeApiServer, capsys: pytest.Ca
     assert said.err == "revision 2, status 200\n"
 
 
+def test_rows_for_an_endpoint_with_tls_go_by_its_https_port(
+    server: FakeApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.objects[f"{ENDPOINTS}/churn"]["status"]["url"] = "https://churn.team-a.svc"
+    path = PREDICT.replace("http:churn:80", "https:churn:443")
+    server.texts[path] = ({"x-model-revision": "2", "x-request-id": "a"}, '{"predictions":[1]}')
+    Path("rows.csv").write_text("1,2\n")
+    assert run("predict", "churn", "rows.csv") == 0
+    assert capsys.readouterr().out == '{"predictions":[1]}\n'
+
+
 def test_what_the_api_server_itself_refuses_is_its_words(
     server: FakeApiServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

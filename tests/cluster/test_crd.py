@@ -340,6 +340,14 @@ class TestSecretsOfEndpoints:
         assert "spec.model.credentialsSecretRef: bob may not get the Secret" in said
         assert "name another Secret or ask for the right to get this one" in said
 
+    @pytest.mark.parametrize("field", ["auth.apiKeys", "tls"])
+    def test_a_secret_of_the_routers_is_one_too(self, cluster: Cluster, field: str) -> None:
+        part: dict[str, Any] = {"secretRef": {"name": "models"}}
+        for name in reversed(field.split(".")):
+            part = {name: part}
+        with pytest.raises(CommandFailed, match=rf"spec.routing.{field}.secretRef: bob may not get the Secret"):
+            apply_as(cluster, "bob", an_endpoint("guarded", routing=part))
+
     def test_user_who_may_get_the_secret_is_let_through(self, cluster: Cluster) -> None:
         apply_as(cluster, "ann", WITH_SECRET)
 

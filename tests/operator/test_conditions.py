@@ -61,6 +61,14 @@ def router_lacks_its_keys() -> World:
     return world
 
 
+def router_lacks_its_certificate() -> World:
+    world = a_serving_world(routing={"tls": {"secretRef": {"name": "churn-tls"}}})
+    for router in world.serving_routers():
+        router.troubles = {"tls": "missing"}
+    world.reconcile()
+    return world
+
+
 def router_refuses() -> World:
     world = a_serving_world()
     world.frozen_routers = {pod.name for pod in world.serving_routers()}
@@ -293,6 +301,12 @@ TABLE: list[tuple[str, Callable[[], World], tuple[str, ...], str]] = [
         "a Secret or ConfigMap of [access](../routing.md#what-else-there-is-to-know-about-access) is missing or of no use",
         router_lacks_its_keys,
         ("False", "False", NONE, "AccessNotReady"),
+        "Failed",
+    ),
+    (
+        "the certificate of [HTTPS](../routing.md#https) is missing or of no use, earlier routers serve",
+        router_lacks_its_certificate,
+        ("False", "True", NONE, "CertificateNotReady"),
         "Failed",
     ),
     (

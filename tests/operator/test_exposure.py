@@ -40,6 +40,21 @@ def test_a_gateway_that_takes_the_route_up_exposes_the_endpoint() -> None:
     assert everything_is(world, 1)
 
 
+TLS = {"secretRef": {"name": "churn-tls"}}
+
+
+@pytest.mark.parametrize(
+    ("tls", "port"), [({}, 80), ({"tls": TLS}, 443), ({"tls": {**TLS, "allowHttp": True}}, 80)], ids=str
+)
+def test_requests_from_outside_come_to_a_port_that_answers(tls: dict[str, Any], port: int) -> None:
+    world = a_serving_world(routing={**GATEWAY, **INGRESS, **tls})
+
+    route = world.objects[Key("HTTPRoute", NAME)]["spec"]["rules"][0]["backendRefs"][0]
+    ingress = world.objects[Key("Ingress", NAME)]["spec"]["rules"][0]["http"]["paths"][0]["backend"]
+    assert (route["port"], ingress["service"]["port"]["number"]) == (port, port)
+    assert world.status["url"] == ("https" if tls else "http") + "://churn.shop.svc"
+
+
 @pytest.mark.parametrize(
     "conditions", [{"Accepted": "NotAllowedByListeners"}, {"Accepted": "Accepted", "ResolvedRefs": "BackendNotFound"}]
 )

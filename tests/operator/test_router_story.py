@@ -54,6 +54,29 @@ def test_a_missing_secret_is_told_with_the_field_and_the_next_step(told: str, me
     assert trouble.message.startswith(message) and trouble.message.endswith("Until then every request is refused")
 
 
+OVER_TLS = an_endpoint(tls={"secretRef": {"name": "churn-tls"}})
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("missing", 'There is no key "tls.crt" of Secret churn-tls (spec.routing.tls.secretRef): create it'),
+        ("invalid", 'Keys "tls.crt" and "tls.key" of Secret churn-tls (spec.routing.tls.secretRef) are no certificate'),
+    ],
+)
+@pytest.mark.parametrize("part", ["routers", "starting_routers"])
+def test_a_certificate_that_is_missing_or_of_no_use_is_told_and_closes_nothing(
+    part: str, told: str, message: str
+) -> None:
+    seen = Observation(**{part: (replace(GOOD, troubles={"tls": told}),)})
+    trouble = find_trouble(OVER_TLS, seen, CONFIG, waited=timedelta(0), deadline=DEADLINE)
+
+    assert trouble is not None
+    assert (trouble.reason, trouble.closed) == ("CertificateNotReady", False)
+    assert trouble.message.startswith(message)
+    assert trouble.message.endswith("no new router pod gets ready, and those that are serve on as they did")
+
+
 def test_one_bad_line_is_told_and_closes_nothing() -> None:
     trouble = trouble_of(replace(GOOD, troubles={"keys": "line 3"}))
 

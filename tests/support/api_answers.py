@@ -131,6 +131,8 @@ ACCEPTED = [
             auth={"apiKeys": {"secretRef": {"name": "churn-keys"}}}, rateLimit={"requests": 1_000_000, "by": "Client"}
         ),
     ),
+    ("churn", routing(tls={"secretRef": {"name": "churn-tls"}})),
+    ("churn", routing(tls={"secretRef": {"name": "churn-tls"}, "allowHttp": True}, ingress={"hostnames": ["a.b"]})),
     ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
     ("churn", routing(stickyBy={"cookie": "customer_id"})),
     ("churn", gates(errorRate={}, latency={}, insufficientData={"action": "Rollback"}, confidencePercent=99.9)),
@@ -395,6 +397,7 @@ WRONG_VALUES = [
         variants({"match": {"header": {"name": "x-tester", "exact": " 1"}}}),
         'spec.variants[0].match.header.exact: Invalid value: " 1"',
     ),
+    (routing(tls={}), "spec.routing.tls.secretRef: Required value"),
     (routing(rateLimit={}), "spec.routing.rateLimit.requests: Required value"),
     (routing(rateLimit={"requests": 0}), "spec.routing.rateLimit.requests: Invalid value: 0"),
     (routing(rateLimit={"requests": 1, "by": "Key"}), 'spec.routing.rateLimit.by: Unsupported value: "Key"'),

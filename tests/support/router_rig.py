@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,9 +65,9 @@ class RouterRig:
         return status
 
     @contextlib.contextmanager
-    def client(self) -> Iterator["Client"]:
+    def client(self, tls: ssl.SSLContext | None = None) -> Iterator["Client"]:
         """Open a client that keeps its connection."""
-        client = Client(self.router.traffic_port)
+        client = Client(self.router.tls_port if tls else self.router.traffic_port, tls)
         try:
             yield client
         finally:
@@ -81,8 +82,12 @@ class RouterRig:
 class Client:
     """Sends requests on a kept connection, as long as the router keeps it."""
 
-    def __init__(self, port: int) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.connection = (
+            http.client.HTTPSConnection("localhost", port, timeout=10, context=tls)
+            if tls
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        )
 
     def ask(self, headers: Mapping[str, str] | None = None, *, path: str = PREDICT, method: str = "POST") -> Answer:
         """Send a request. Raises what the connection does when it has no answer."""
@@ -98,8 +103,10 @@ class Client:
 class Traffic:
     """Requests that go on from two clients while a test changes something; ``counted`` tells how they were answered."""
 
-    def __init__(self, rig: RouterRig, headers: Callable[[], Mapping[str, str]]) -> None:
-        self._rig, self._headers = rig, headers
+    def __init__(
+        self, rig: RouterRig, headers: Callable[[], Mapping[str, str]], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._rig, self._headers, self._tls = rig, headers, tls
         self._ended = threading.Event()
         self.counted: Counter[int | str] = Counter()
         self._threads = [threading.Thread(target=self._run) for _ in range(2)]
@@ -120,7 +127,7 @@ class Traffic:
         wait_until(lambda: self.counted.total() >= wanted)
 
     def _run(self) -> None:
-        with self._rig.client() as client:
+        with self._rig.client(self._tls) as client:
             while not self._ended.is_set():
                 try:
                     self.counted[client.ask(self._headers())[0]] += 1
@@ -130,8 +137,10 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def traffic(rig: RouterRig, headers: Callable[[], Mapping[str, str]] = dict) -> Iterator[Traffic]:
+def traffic(
+    rig: RouterRig, headers: Callable[[], Mapping[str, str]] = dict, *, tls: ssl.SSLContext | None = None
+) -> Iterator[Traffic]:
     """Send requests on and on."""
-    with Traffic(rig, headers) as running:
+    with Traffic(rig, headers, tls) as running:
         running.wait_for_more(20)
         yield running

@@ -28,7 +28,7 @@ class Host(NamedTuple):
 
 Documents = Mapping[str, Mapping[str, Any]]
 
-_MOUNTED = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR)
+_MOUNTED = (names.ROUTER_CONFIG_DIR, names.KEYS_DIR, names.JWKS_DIR, names.TLS_DIR)
 """Where a router's files are in its pod."""
 
 
@@ -60,6 +60,7 @@ class Router:
 
     def __init__(self, folder: Path) -> None:
         self.traffic_port, self.status_port, self.admin_port = free_port(), free_port(), free_port()
+        self.tls_port = free_port()
         self._folder = folder
         self._writes = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,6 +163,7 @@ class Router:
     def _ports(self) -> dict[int, int]:
         return {
             names.ROUTER_PORT: self.traffic_port,
+            names.ROUTER_TLS_PORT: self.tls_port,
             names.ROUTER_STATUS_PORT: self.status_port,
             names.ROUTER_ADMIN_PORT: self.admin_port,
         }

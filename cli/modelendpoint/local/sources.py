@@ -33,6 +33,7 @@ _MEANINGLESS = {
     ("routing", "replicas"): "spec.routing.replicas: one router runs here",
     ("routing", "gateway"): "spec.routing.gateway: no Gateway API is here",
     ("routing", "ingress"): "spec.routing.ingress: no Ingress is here",
+    ("routing", "tls"): "spec.routing.tls: routers here speak plain HTTP on loopback",
     ("autoscaling", "targetCPUUtilizationPercent"): (
         "spec.autoscaling.targetCPUUtilizationPercent: nothing measures the CPU; targetRequestsPerSecond works"
     ),
@@ -136,7 +137,7 @@ class _EndpointFile:
         changed = {**self._manifest, "spec": spec}
         if spec is None:
             del changed["spec"]
-        return _checked(document, changed)
+        return _without_tls(_checked(document, changed))
 
     def local_files(self) -> list[Path]:
         """Name the files that its URIs lead to."""
@@ -182,6 +183,14 @@ class _EndpointFile:
         taken = copies.take(path, written=f"file://{path}" if written.startswith("file://") else written)
         pin = {"sha256": taken.sha256} if taken.sha256 and not part.get("sha256") else {}
         return {**part, "uri": taken.uri, **pin}
+
+
+def _without_tls(manifest: dict[str, Any]) -> dict[str, Any]:
+    spec = manifest.get("spec")
+    if not isinstance(spec, dict) or not _has(spec, ("routing", "tls")):
+        return manifest
+    routing = {name: value for name, value in spec["routing"].items() if name != "tls"}
+    return {**manifest, "spec": {**spec, "routing": routing}}
 
 
 def _has(spec: Mapping[str, Any], field: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ from modelendpoint_operator.adapters.reduction import (
     is_terminating,
     reduce_observation,
     serves,
+    starts,
 )
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
@@ -88,7 +89,7 @@ class KubernetesCluster:
         lists += [bodies for bodies in found if bodies is not None]
         objects = [body for bodies in lists for body in bodies if _is_owned(body, endpoint)]
         own = [pod for pod in pods if _is_addressed(pod)]
-        routers = [pod for pod in own if is_router(pod) and serves(pod)]
+        routers = [pod for pod in own if is_router(pod) and (serves(pod) or starts(pod))]
         telling = [pod for pod in own if is_server(pod) and _has_something_to_tell(pod, objects)]
         stats = self._at_once(lambda pod: self._routers.read(pod["status"]["podIP"]), routers)
         reports = self._at_once(lambda pod: self._reports.read(pod["status"]["podIP"]), telling)

@@ -19,6 +19,9 @@ _ROUTES = f"http.{names.STAT_PREFIX}.rds.{names.ROUTE_CONFIG_NAME}"
 _LISTENERS = "listener_manager.lds"
 _CLUSTERS = "cluster_manager.cds"
 
+_CERTIFICATES = "server_ssl_socket_factory.ssl_context_update_by_sds"
+"""Envoy's counter of certificates that it has taken up."""
+
 _COUNTERS = {
     "membership_total": "hosts",
     "membership_healthy": "healthy_hosts",
@@ -45,6 +48,7 @@ _FILTER = "|".join(
         rf"^{re.escape(_KNOCKS)}$",
         rf"^({_ROUTES}|{_LISTENERS}|{_CLUSTERS})\.(version_text|update_rejected|update_failure)$",
         rf"^cluster\..+-r[0-9]+\.({'|'.join(_COUNTERS)}|{_TIME})$",
+        rf"\.{_CERTIFICATES}$",
     ]
 )
 _PATH = "/stats?" + urlencode({"format": "json", "histogram_buckets": "detailed", "filter": _FILTER})
@@ -151,8 +155,9 @@ class RouterStatusReader:
             body = response.read(MAX_BYTES + 1)
             if response.status != http.HTTPStatus.OK or len(body) > MAX_BYTES:
                 return None
+            stats = parse_stats(json.loads(body))
             troubles = parse_troubles(response.getheader(names.HEADER_ROUTER_TROUBLE, ""))
-            return replace(parse_stats(json.loads(body)), troubles=troubles)
+            return replace(stats, troubles={**stats.troubles, **troubles})
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
@@ -168,9 +173,16 @@ def parse_stats(document: object) -> RouterStats:
         listener_version=_version(stats, _LISTENERS),
         cluster_version=_version(stats, _CLUSTERS),
         rejected_updates=sum(_rejected(stats, source) for source in (_ROUTES, _LISTENERS, _CLUSTERS)),
+        troubles=_certificate_troubles(stats),
         clusters=_clusters(stats, [histogram for stat in told for histogram in stat.histograms.details]),
         knocks=_count(stats, _KNOCKS) if _KNOCKS in stats else None,
     )
+
+
+def _certificate_troubles(stats: Mapping[str, int | str]) -> dict[str, str]:
+    """Find that a listener waits for its first certificate; a later one that is of no use replaces none."""
+    taken_up = [_count(stats, name) for name in stats if name.endswith(f".{_CERTIFICATES}")]
+    return {"tls": "invalid"} if 0 in taken_up else {}
 
 
 def parse_troubles(text: str) -> dict[str, str]:

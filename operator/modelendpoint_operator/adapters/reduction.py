@@ -45,6 +45,9 @@ def reduce_observation(
         routers=tuple(
             _router(body, routers.get(body["metadata"]["name"])) for body in bodies if is_router(body) and serves(body)
         ),
+        starting_routers=tuple(
+            _router(body, routers.get(body["metadata"]["name"])) for body in bodies if is_router(body) and starts(body)
+        ),
         routes=_routes(by_ref.values()),
         measurements=measurements or {},
         unknown_kinds=unknown_kinds,
@@ -72,6 +75,11 @@ def is_ready(pod: Body) -> bool:
 def is_terminating(pod: Body) -> bool:
     """Say whether a pod was told to end."""
     return "deletionTimestamp" in pod["metadata"]
+
+
+def starts(pod: Body) -> bool:
+    """Say whether a pod runs and is not ready, so that nobody is sent to it."""
+    return pod.get("status", {}).get("phase") == "Running" and not is_ready(pod) and not is_terminating(pod)
 
 
 def serves(pod: Body) -> bool:

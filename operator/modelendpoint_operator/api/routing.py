@@ -116,3 +116,14 @@ class RateLimit(ApiModel):
     header: HeaderName | None = None
     """Header whose value says whose request it is, for by: Header. Whoever sends another value each time has no limit,
     so it should be one that callers can't choose."""
+
+
+class Tls(ApiModel):
+    """HTTPS on the router."""
+
+    secret_ref: SecretReference
+    """Secret of type kubernetes.io/tls, with the certificate's chain in tls.crt and its key in tls.key. Routers take up a
+    change while they run. Without the Secret no new router pod gets ready, and those that are go on as they did. Whoever
+    names it here must be allowed to get it."""
+    allow_http: Annotated[bool, Field(strict=True)] = False
+    """Answer plain HTTP too, on port 80, such as while clients move to HTTPS. Otherwise it is refused with 403."""

@@ -12,7 +12,7 @@ from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientD
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.references import ObjectName, SecretReference
 from modelendpoint_operator.api.resources import ResourceAmounts, Resources
-from modelendpoint_operator.api.routing import Auth, Cors, HeaderName, RateLimit, Stickiness
+from modelendpoint_operator.api.routing import Auth, Cors, HeaderName, RateLimit, Stickiness, Tls
 from modelendpoint_operator.api.scaling import Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
@@ -243,6 +243,8 @@ class Routing(ApiModel):
     """Which web pages may call the endpoint from a browser. Without it only those of its own origin."""
     rate_limit: RateLimit | None = None
     """How many requests callers may send. Without it as many as the servers can take."""
+    tls: Tls | None = None
+    """HTTPS on the router, at port 443. Without it the endpoint is plain HTTP, at port 80."""
     sticky_by: Stickiness | None = None
     """What keeps a caller with one revision while the traffic is shared. Without it every request is shared out by
     chance."""

@@ -12,6 +12,7 @@ from modelendpoint_operator.manifests.holding import build_holding_parts
 from modelendpoint_operator.manifests.http_manager import build_http_manager
 from modelendpoint_operator.manifests.mounts import Mount, listeners_file, router_mounts
 from modelendpoint_operator.manifests.scripts import TROUBLE_TELLER, build_script
+from modelendpoint_operator.manifests.tls import CERTIFICATE_STATS
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, file_source
 
 MAX_HEAP_BYTES = 640 * 1024 * 1024
@@ -163,8 +164,12 @@ def _stats_config(endpoint: ModelEndpoint) -> Document:
         "runtime.deprecated_feature_use",
         "server.",
     )
+    patterns = [
+        *({"prefix": prefix} for prefix in kept),
+        *({"contains": part} for part in (CERTIFICATE_STATS if endpoint.spec.routing.tls else ())),
+    ]
     return {
-        "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": prefix} for prefix in kept]}},
+        "stats_matcher": {"inclusion_list": {"patterns": patterns}},
         "histogram_bucket_settings": [
             {"match": {"suffix": "upstream_rq_time"}, "buckets": list(LATENCY_BUCKETS_MS)},
         ],

@@ -20,6 +20,7 @@ from modelendpoint_operator.manifests.http_manager import build_buffer_filter, b
 from modelendpoint_operator.manifests.mounts import listeners_file
 from modelendpoint_operator.manifests.rate_limit import build_rate_limit_filters
 from modelendpoint_operator.manifests.routes import WHOLE_BODY_BYTES, build_routes
+from modelendpoint_operator.manifests.tls import build_certificate, build_https_only, build_tls, serves_plain_http
 from modelendpoint_operator.manifests.xds import TYPES, Document, address, content_hash, discovery, file_source
 from modelendpoint_operator.observation import Leg
 
@@ -62,29 +63,43 @@ def build_clusters(
 
 
 def build_listeners(endpoint: ModelEndpoint) -> Document:
-    """Build the listener (LDS) that applications call. It is the same for all endpoints with the same ``spec.routing``."""
+    """Build the listeners (LDS) that applications call. They are the same for all endpoints with the same ``spec.routing``."""
+    tls = endpoint.spec.routing.tls
+    answering = _manager(endpoint)
+    plain = answering if serves_plain_http(tls) else build_https_only()
+    listeners = [_listener("traffic", port=names.ROUTER_PORT, chain={"filters": [plain]})]
+    if tls is not None:
+        chain = {"filters": [answering], **build_tls()}
+        listeners.append(_listener("traffic-tls", port=names.ROUTER_TLS_PORT, chain=chain))
+    return discovery(listeners)
+
+
+def _manager(endpoint: ModelEndpoint) -> Document:
     routes = {"route_config_name": names.ROUTE_CONFIG_NAME, "config_source": file_source(names.ROUTES_FILE)}
-    manager = build_http_manager(
+    routing = endpoint.spec.routing
+    return build_http_manager(
         stat_prefix=names.STAT_PREFIX,
         routes={"rds": routes},
         # A browser has no key when it asks for a page, a limit may be a client's, and nobody's body is waited for before it
         # is known that he may call.
         filters=[
-            *build_cors_filters(endpoint.spec.routing.cors),
-            *build_access_filters(endpoint.spec.routing.auth),
-            *build_rate_limit_filters(endpoint.spec.routing),
+            *build_cors_filters(routing.cors),
+            *build_access_filters(routing.auth),
+            *build_rate_limit_filters(routing),
             build_buffer_filter(most_bytes=WHOLE_BODY_BYTES),
         ],
     )
-    listener = {
+
+
+def _listener(name: str, *, port: int, chain: Document) -> Document:
+    return {
         "@type": f"{TYPES}.config.listener.v3.Listener",
-        "name": "traffic",
-        "address": address("0.0.0.0", names.ROUTER_PORT),
+        "name": name,
+        "address": address("0.0.0.0", port),
         "traffic_direction": "INBOUND",
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "filter_chains": [{"filters": [manager]}],
+        "filter_chains": [chain],
     }
-    return discovery([listener])
 
 
 def build_documents(
@@ -109,6 +124,7 @@ def build_documents(
             endpoint, cluster_revisions, shadows=shadows, holding=holding, domain=domain
         ),
         names.ROUTES_FILE: build_routes(endpoint, legs),
+        **({names.SECRETS_FILE: build_certificate()} if endpoint.spec.routing.tls else {}),
     }
 
 

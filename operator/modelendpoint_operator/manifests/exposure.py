@@ -9,6 +9,7 @@ from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.exposure import Gateway, Ingress
 from modelendpoint_operator.manifests.metadata import build_metadata
+from modelendpoint_operator.manifests.tls import serves_plain_http
 
 MARGIN_SECONDS = 5
 """A gateway waits that much longer than the router, whose answer says what took too long."""
@@ -21,6 +22,11 @@ def build_exposure(endpoint: ModelEndpoint) -> list[dict[str, Any]]:
         *([_http_route(endpoint, routing.gateway)] if routing.gateway else []),
         *([_ingress(endpoint, routing.ingress)] if routing.ingress else []),
     ]
+
+
+def _port(endpoint: ModelEndpoint) -> int:
+    """Choose the port of the Service: where plain HTTP is refused, whoever leads there has to speak TLS."""
+    return names.SERVICE_PORT if serves_plain_http(endpoint.spec.routing.tls) else names.SERVICE_TLS_PORT
 
 
 def _http_route(endpoint: ModelEndpoint, gateway: Gateway) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def _http_route(endpoint: ModelEndpoint, gateway: Gateway) -> dict[str, Any]:
             "rules": [
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-                    "backendRefs": [{"name": names.service_name(endpoint.name), "port": names.SERVICE_PORT}],
+                    "backendRefs": [{"name": names.service_name(endpoint.name), "port": _port(endpoint)}],
                     "timeouts": {"request": f"{seconds}s"},
                 }
             ],
@@ -46,7 +52,7 @@ def _http_route(endpoint: ModelEndpoint, gateway: Gateway) -> dict[str, Any]:
 
 
 def _ingress(endpoint: ModelEndpoint, ingress: Ingress) -> dict[str, Any]:
-    service = {"name": names.service_name(endpoint.name), "port": {"number": names.SERVICE_PORT}}
+    service = {"name": names.service_name(endpoint.name), "port": {"number": _port(endpoint)}}
     paths = [{"path": "/", "pathType": "Prefix", "backend": {"service": service}}]
     secret = ingress.tls_secret_ref
     return {

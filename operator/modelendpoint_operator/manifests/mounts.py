@@ -71,6 +71,17 @@ def router_mounts(routing: Routing) -> tuple[Mount, ...]:
                 field=f"spec.routing.auth.jwt.{'jwksSecretRef' if secret else 'jwksConfigMapRef'}",
             )
         )
+    if routing.tls is not None:
+        mounts.append(
+            Mount(
+                name="tls",
+                kind="Secret",
+                object_name=routing.tls.secret_ref.name,
+                keys=(names.TLS_CERTIFICATE_KEY, names.TLS_PRIVATE_KEY),
+                folder=names.TLS_DIR,
+                field="spec.routing.tls.secretRef",
+            )
+        )
     return tuple(mounts)
 
 

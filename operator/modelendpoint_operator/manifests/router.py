@@ -38,12 +38,16 @@ ARGUMENTS = (
 )
 """Envoy's, beside the one that names its configuration."""
 
-DRAIN_SCRIPT = r"""
+ADMIN_FUNCTION = r"""
 admin() {
   exec 3<>/dev/tcp/127.0.0.1/"$PORT" || return
   printf '%s %s HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n' "$1" "$2" >&3
   cat <&3
 }
+""".strip()
+"""Bash that asks Envoy's admin interface; the image has no curl."""
+
+DRAIN_SCRIPT = r"""
 admin POST /healthcheck/fail
 sleep "$DRAIN_SECONDS"
 while [[ $(admin GET "/stats?filter=^$ACTIVE\$") =~ "$ACTIVE: "[1-9] ]]; do sleep 0.2; done
@@ -54,6 +58,10 @@ From its first line on every answer carries ``Connection: close``, so that clien
 router pod between two requests, while new connections are still served: some nodes go on sending them for seconds.
 After that time nothing new comes, and it waits for the requests that still run. The grace period of the pod ends it.
 """
+
+CERTIFICATE_SCRIPT = r"""
+[[ $(admin GET /stats?filter=ssl_context_update_by_sds) =~ "by_sds: "[1-9] ]]
+""".strip()
 
 
 def build_router(
@@ -79,7 +87,12 @@ def drain_command(*, drain_seconds: int, admin_port: int = names.ROUTER_ADMIN_PO
         "ACTIVE": f"http.{names.STAT_PREFIX}.downstream_rq_active",
     }
     assignments = [f"{name}={value}" for name, value in settings.items()]
-    return ["bash", "-c", "\n".join([*assignments, DRAIN_SCRIPT])]
+    return ["bash", "-c", "\n".join([*assignments, ADMIN_FUNCTION, DRAIN_SCRIPT])]
+
+
+def certificate_command(*, admin_port: int = names.ROUTER_ADMIN_PORT) -> list[str]:
+    """Build the command that fails until a router pod has a certificate."""
+    return ["bash", "-c", "\n".join([f"PORT={admin_port}", ADMIN_FUNCTION, CERTIFICATE_SCRIPT])]
 
 
 def _config_map(endpoint: ModelEndpoint, documents: Mapping[str, Document]) -> dict[str, Any]:
@@ -92,18 +105,19 @@ def _config_map(endpoint: ModelEndpoint, documents: Mapping[str, Document]) -> d
 
 
 def _service(endpoint: ModelEndpoint) -> dict[str, Any]:
-    port = {
-        "name": "http",
-        "port": names.SERVICE_PORT,
-        "targetPort": "http",
-        "protocol": "TCP",
-        "appProtocol": "http",
-    }
+    ports = {"http": names.SERVICE_PORT, **({"https": names.SERVICE_TLS_PORT} if endpoint.spec.routing.tls else {})}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(endpoint, names.service_name(endpoint.name)),
-        "spec": {"type": "ClusterIP", "selector": _selector(endpoint), "ports": [port]},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": _selector(endpoint),
+            "ports": [
+                {"name": name, "port": port, "targetPort": name, "protocol": "TCP", "appProtocol": name}
+                for name, port in ports.items()
+            ],
+        },
     }
 
 
@@ -149,6 +163,11 @@ def _deployment(
 
 
 def _container(endpoint: ModelEndpoint, *, settings: Settings) -> dict[str, Any]:
+    ports = {
+        "http": names.ROUTER_PORT,
+        **({"https": names.ROUTER_TLS_PORT} if endpoint.spec.routing.tls else {}),
+        "status": names.ROUTER_STATUS_PORT,
+    }
     return {
         "name": "router",
         "image": settings.router_image,
@@ -159,12 +178,8 @@ def _container(endpoint: ModelEndpoint, *, settings: Settings) -> dict[str, Any]
             f"{names.ROUTER_CONFIG_DIR}/{names.BOOTSTRAP_FILE}",
             *ARGUMENTS,
         ],
-        "ports": [
-            {"name": "http", "containerPort": names.ROUTER_PORT, "protocol": "TCP"},
-            {"name": "status", "containerPort": names.ROUTER_STATUS_PORT, "protocol": "TCP"},
-        ],
-        # A pod whose Envoy refuses the listener never replaces one that works.
-        "startupProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 60},
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
+        "startupProbe": _startup_probe(endpoint),
         # Not /ready, which fails while Envoy drains: an ending pod must count as serving as long as it is the only one,
         # because kube-proxy then goes on sending to it until the next is ready.
         "readinessProbe": {
@@ -185,6 +200,15 @@ def _container(endpoint: ModelEndpoint, *, settings: Settings) -> dict[str, Any]
             *(mount.volume_mount() for mount in router_mounts(endpoint.spec.routing)),
         ],
     }
+
+
+def _startup_probe(endpoint: ModelEndpoint) -> dict[str, Any]:
+    """Let no pod replace one that works whose Envoy refuses the listener, or has no certificate for it."""
+    if endpoint.spec.routing.tls is None:
+        return {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 60}
+    # A person may have to make the Secret: to begin again would not bring it.
+    probe = {"exec": {"command": certificate_command()}, "timeoutSeconds": 5}
+    return {**probe, "periodSeconds": 1, "failureThreshold": 3600}
 
 
 def _metadata(endpoint: ModelEndpoint, name: str) -> dict[str, Any]:

@@ -154,6 +154,7 @@ local function trouble_with(name, path)
   local text = read(path)
   if not text then return "missing" end
   if name == "jwks" then return not text:find('"keys"', 1, true) and "invalid" or nil end
+  if name == "tls" then return not text:find("BEGIN CERTIFICATE", 1, true) and "invalid" or nil end
   if name ~= "keys" then return nil end
   local clients, wrong = parse_keys(text)
   return wrong and "line " .. wrong or next(clients) == nil and "empty" or nil

@@ -135,7 +135,10 @@ class _Column:
         else:
             half = (len(drawn) + 1) // 2
             common = sorted(_counted(drawn[:half]).items(), key=lambda item: (-item[1], item[0]))
-            chosen, counts = sorted(value for value, _ in common[:_MOST_CATEGORIES]), _counted(drawn[half:] if len(drawn) > 1 else drawn)
+            chosen, counts = (
+                sorted(value for value, _ in common[:_MOST_CATEGORIES]),
+                _counted(drawn[half:] if len(drawn) > 1 else drawn),
+            )
         return Categories(
             name=name,
             rows=self._rows,

@@ -118,6 +118,15 @@ def test_what_means_nothing_here_is_said_once(folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_routers_speak_plain_http_here_and_it_is_said(folder: Path) -> None:
+    tls = {"secretRef": {"name": "churn-tls"}}
+    sources = read(write(folder, an_endpoint(routing={"timeoutSeconds": 5, "tls": tls})))
+    assert sources.manifests[0]["spec"]["routing"] == {"timeoutSeconds": 5}
+    assert "spec.routing.tls: routers here speak plain HTTP on loopback" in sources.notes
+    with pytest.raises(CliError, match=r"spec.routing.tls.secretRef"):
+        read(write(folder, an_endpoint(routing={"tls": {}})))
+
+
 def test_missing_credentials_are_said_to_come_from_the_environment(folder: Path) -> None:
     model = {"uri": "s3://models/churn.onnx", "credentialsSecretRef": {"name": "models"}}
     (note,) = read(write(folder, an_endpoint(model=model))).notes

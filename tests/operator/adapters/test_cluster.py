@@ -209,7 +209,7 @@ def test_pods_that_have_something_to_tell_are_asked(
 
     seen = cluster.observe(endpoint, ())
     assert sorted(reports.asked) == ["10.0.0.1", "10.0.0.2"]
-    assert sorted(routers.asked) == ["10.0.0.9", "10.0.0.99"]
+    assert sorted(routers.asked) == ["10.0.0.8", "10.0.0.9", "10.0.0.99"]
     assert [(pod.name, pod.ready, pod.report and pod.report.sha256) for pod in seen.pods] == [
         ("churn-r1-a", True, "ab"),
         ("churn-r1-b", False, None),
@@ -219,6 +219,7 @@ def test_pods_that_have_something_to_tell_are_asked(
         ("churn-router-a", "v1"),
         ("churn-router-b", None),
     ]
+    assert [router.name for router in seen.starting_routers] == ["churn-router-c"]
 
 
 def test_a_ready_pod_whose_digest_is_written_down_is_left_in_peace(

@@ -92,6 +92,13 @@ def test_a_router_that_can_hold_requests_says_how_often_one_asked_for_a_pod() ->
     assert parse_stats(SEEN).knocks is None
 
 
+@pytest.mark.parametrize(("certificates", "troubles"), [(0, {"tls": "invalid"}), (1, {}), (3, {})])
+def test_a_router_that_never_had_a_certificate_is_in_trouble(certificates: int, troubles: dict[str, str]) -> None:
+    name = "listener.0.0.0.0_8443.server_ssl_socket_factory.ssl_context_update_by_sds"
+
+    assert parse_stats({"stats": [{"name": name, "value": certificates}]}).troubles == troubles
+
+
 def test_an_envoy_without_routes_has_no_version() -> None:
     assert parse_stats({"stats": []}) == RouterStats()
     empty = {"stats": [{"name": "http.endpoint.rds.endpoint.version_text", "value": ""}]}

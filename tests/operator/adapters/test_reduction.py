@@ -186,6 +186,18 @@ def test_a_router_serves_while_it_is_ready_and_until_it_has_ended(pod: dict[str,
     assert bool(observe(pods=[pod]).routers) is expected
 
 
+def test_a_router_that_starts_is_heard_and_not_used() -> None:
+    starting = a_router(phase="Running", conditions=[{"type": "Ready", "status": "False"}])
+    stats = RouterStats(troubles={"tls": "missing"})
+
+    seen = observe(pods=[starting], routers={"churn-router-x": stats})
+
+    assert seen.routers == ()
+    assert [router.troubles for router in seen.starting_routers] == [{"tls": "missing"}]
+    others = [a_router(), a_router(going=True, phase="Running"), a_router(phase="Pending")]
+    assert observe(pods=others).starting_routers == ()
+
+
 def test_a_router_that_did_not_answer_has_no_versions() -> None:
     (router,) = observe(pods=[a_router()], routers={"churn-router-x": None}).routers
 

@@ -12,7 +12,7 @@ from modelendpoint_operator.observation import Leg
 from modelendpoint_operator.settings import Settings
 
 
-def an_endpoint(**routing: int) -> ModelEndpoint:
+def an_endpoint(**routing: Any) -> ModelEndpoint:
     return ModelEndpoint.from_body(
         {
             "metadata": {"name": "churn", "namespace": "shop", "uid": "u-1", "generation": 1},
@@ -51,6 +51,32 @@ def test_the_service_is_named_after_the_endpoint_and_leads_to_the_router() -> No
     labels = pod_of(manifests)["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert manifests["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_with_tls_the_service_has_a_second_port_and_pods_mount_the_certificate() -> None:
+    manifests = router_of(an_endpoint(tls={"secretRef": {"name": "churn-tls"}}))
+
+    (container,) = pod_of(manifests)["spec"]["containers"]
+    targets = {port["name"]: port["containerPort"] for port in container["ports"]}
+    ports = {port["port"]: targets[port["targetPort"]] for port in manifests["Service"]["spec"]["ports"]}
+    assert ports == {80: names.ROUTER_PORT, 443: names.ROUTER_TLS_PORT}
+    (volume,) = (volume for volume in pod_of(manifests)["spec"]["volumes"] if "secret" in volume)
+    items = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
+    assert volume["secret"] == {"secretName": "churn-tls", "items": items, "optional": True}
+    assert {"name": volume["name"], "mountPath": "/etc/modelendpoint/tls", "readOnly": True} in container[
+        "volumeMounts"
+    ]
+    assert "ssl_context_update_by_sds" in container["startupProbe"]["exec"]["command"][-1]
+    assert {"lds-tls.json", "sds.json"} <= manifests["ConfigMap"]["data"].keys()
+
+
+def test_another_certificate_starts_no_new_pods() -> None:
+    """The Secret's content is nowhere in the objects, and whether plain HTTP is answered only in the ConfigMap."""
+    before = router_of(an_endpoint(tls={"secretRef": {"name": "churn-tls"}}))
+    after = router_of(an_endpoint(tls={"secretRef": {"name": "churn-tls"}, "allowHttp": True}))
+
+    assert before["Deployment"] == after["Deployment"]
+    assert before["Service"] == after["Service"]
 
 
 def test_the_config_map_holds_the_files_that_envoy_is_started_with() -> None:
