@@ -6,6 +6,7 @@ import pkgutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import MutableMapping, Sequence
 from types import FrameType
 from typing import Any
@@ -34,7 +35,8 @@ def main(environment: MutableMapping[str, str] = os.environ, arguments: Sequence
         batch = pkgutil.resolve_name("modelendpoint_server.batch.command:main")
         return int(batch(arguments[1:], environment, now=lambda: datetime.datetime.now(datetime.UTC)))
     if arguments and arguments[0] == "monitor":
-        return int(pkgutil.resolve_name("modelendpoint_server.monitor.command:main")(arguments[1:], environment))
+        monitor = pkgutil.resolve_name("modelendpoint_server.monitor.command:main")
+        return int(monitor(arguments[1:], environment, clock=time.time))
     try:
         settings = Settings.from_environment(environment)
     except InvalidSettings as error:

@@ -41,7 +41,13 @@ class Monitor:
 
 @contextlib.contextmanager
 def monitoring(
-    folder: Path, capture: Mapping[str, object], *, port: int | None = None, key: bytes = b"", **credentials: str
+    folder: Path,
+    capture: Mapping[str, object] | None,
+    *,
+    drift: Mapping[str, object] | None = None,
+    port: int | None = None,
+    key: bytes = b"",
+    **credentials: str,
 ) -> Iterator[Monitor]:
     """Run a monitor until the block ends, or until the block has ended it."""
     port, management = port or free_port(), free_port()
@@ -58,7 +64,7 @@ def monitoring(
         "MODELENDPOINT_MODEL_DIR": str(folder / "work"),
         "MODELENDPOINT_REFUSED_NETWORKS": "",
         "MODELENDPOINT_LOG_FORMAT": "text",
-        "MODELENDPOINT_MONITOR": json.dumps({"capture": dict(capture)}),
+        "MODELENDPOINT_MONITOR": json.dumps({"capture": capture, "drift": drift}),
         "MODELENDPOINT_MONITOR_PORT": str(port),
         "MODELENDPOINT_MONITOR_CREDENTIALS_DIR": str(folder / "credentials"),
         "MODELENDPOINT_MONITOR_HASH_KEY_DIR": str(folder / "hash-key"),

@@ -5,15 +5,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from modelendpoint_server.artifact.credentials import read_credentials
+from modelendpoint_server.artifact.fetch import fetch_bytes
 from modelendpoint_server.artifact.source import Access
 from modelendpoint_server.batch.places import Patience, Target
 from modelendpoint_server.capture import is_sampled, threshold_of
 from modelendpoint_server.cgroup import memory_size
-from modelendpoint_server.errors import InvalidFrame, InvalidSettings
+from modelendpoint_server.errors import InvalidFrame, InvalidSettings, ModelError
 from modelendpoint_server.frames import Exchange, Introduction
 from modelendpoint_server.logs import set_up_logging
 from modelendpoint_server.management import serve_management
@@ -22,8 +25,8 @@ from modelendpoint_server.monitor.captures import Captures
 from modelendpoint_server.monitor.decoding import decode
 from modelendpoint_server.monitor.receiver import Inbox, Receiver
 from modelendpoint_server.monitor.report import Report
-from modelendpoint_server.monitor.sample import Windows
 from modelendpoint_server.monitor.specification import CaptureWanted, MonitorSettings
+from modelendpoint_server.monitor.watch import DriftWanted, DriftWatch
 
 _LOG = logging.getLogger(__name__)
 _RESERVED_BYTES = 2 * 2**30
@@ -32,16 +35,18 @@ _LOOK_SECONDS = 0.5
 _FINISH_SECONDS = 25.0
 """Time for the last files when the pod ends."""
 _HASH_KEY = "key"
+_MOST_REFERENCE_BYTES = 8 * 2**20
 _FIELD = "monitoring.capture"
 
 
-def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+def main(arguments: Sequence[str], environment: Mapping[str, str], *, clock: Callable[[], float]) -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
     if arguments:
         print("usage: python -m modelendpoint_server monitor", file=sys.stderr)
         return 2
     try:
         settings = MonitorSettings.from_environment(environment)
+        monitor = Monitor(settings, clock=clock)
     except InvalidSettings as error:
         print(f"modelendpoint_server: {error}", file=sys.stderr)
         return 2
@@ -53,21 +58,23 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    Monitor(settings).run(stop)
+    monitor.run(stop)
     return 0
 
 
 class Monitor:
-    """The parts, put together; ``windows`` gets every sample that could be read."""
+    """The parts, put together."""
 
-    def __init__(self, settings: MonitorSettings, *, windows: Windows | None = None) -> None:
+    def __init__(self, settings: MonitorSettings, *, clock: Callable[[], float]) -> None:
         self._settings = settings
-        self._windows = windows
         self._threshold = threshold_of(settings.capture.percent) if settings.capture else 0
         self._stop_stores = threading.Event()
         self._inbox = Inbox()
         self._captures = self._make_captures(settings.capture) if settings.capture else None
-        self.report = Report(endpoint=settings.server.name, inbox=self._inbox, captures=self._captures, windows=windows)
+        self._drift = self._make_drift(told, clock) if (told := settings.document.get("drift")) else None
+        self.report = Report(
+            endpoint=settings.server.name, inbox=self._inbox, captures=self._captures, drift=self._drift
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Take samples until told to end, then store what is there."""
@@ -76,6 +83,8 @@ class Monitor:
         receiver = Receiver(host=server.host, port=self._settings.port, inbox=self._inbox)
         if self._captures:
             self._captures.start()
+        if self._drift:
+            threading.Thread(target=self._drift.keep, args=(stop,), name="reference", daemon=True).start()
         cap_memory(memory_size() + _RESERVED_BYTES)
         receiver.start()
         _LOG.info("Takes samples", extra={"port": receiver.port})
@@ -110,8 +119,8 @@ class Monitor:
         self.report.decoded[server.revision, server.variant] += 1
         if not sample.rows:
             return
-        if self._windows:
-            self._windows.add(sample)
+        if self._drift:
+            self._drift.add(sample)
         if self._captures and is_sampled(sample.request_id, self._threshold):
             self._captures.add(sample, server.signature, size=exchange.size, now=time.monotonic())
 
@@ -120,11 +129,23 @@ class Monitor:
         return Captures(
             wanted,
             open_target=lambda: Target(
-                wanted.uri, self._access(), Patience(self._stop_stores, seconds=0), field=_FIELD
+                wanted.uri, self._access(settings.credentials_dir), Patience(self._stop_stores, seconds=0), field=_FIELD
             ),
             read_key=self._hash_key,
             folder=settings.server.model_dir / "captures",
         )
+
+    def _make_drift(self, told: Mapping[str, Any], clock: Callable[[], float]) -> DriftWatch:
+        def fetch(uri: str) -> bytes:
+            try:
+                access = self._access(self._settings.reference_credentials_dir)
+                return fetch_bytes(uri, access=access, most=_MOST_REFERENCE_BYTES)
+            except ModelError as error:
+                error.args = (str(error).replace("model.", "monitoring.drift.reference."),)
+                raise
+
+        wanted = DriftWanted.from_json(told)
+        return DriftWatch(wanted, endpoint=self._settings.server.name, fetch=fetch, clock=clock)
 
     def _hash_key(self) -> bytes:
         try:
@@ -132,10 +153,10 @@ class Monitor:
         except OSError:
             return b""
 
-    def _access(self) -> Access:
+    def _access(self, credentials: Path) -> Access:
         server = self._settings.server
         return Access(
-            credentials=read_credentials(self._settings.credentials_dir),
+            credentials=read_credentials(credentials),
             pvc_dir=server.pvc_dir,
             configmap_dir=server.configmap_dir,
             stall_seconds=server.download_stall_seconds,

@@ -63,11 +63,16 @@ class Figures:
     mean: float | None
     reference_mean: float | None
 
+    @property
+    def role(self) -> str:
+        """Whether the model takes or gives it."""
+        return "Output" if self.is_output else "Input"
+
     def as_json(self) -> dict[str, Any]:
         """Return its object of the report."""
         return {
             "column": self.column,
-            "role": "Output" if self.is_output else "Input",
+            "role": self.role,
             "rows": self.rows,
             "psi": _rounded(self.psi),
             "jensenShannon": _rounded(self.jensen_shannon),

@@ -7,11 +7,11 @@ The report, as the operator reads it::
      "refused": [{"revision": "7", "variant": "", "status": 400, "samples": 10}],
      "capture": {"captured": 1000, "rows": 1000, "files": 3, "bytes": 90000, "waiting": 190, "dropped": 0,
                  "lastWrite": 1764082000.0, "reason": null, "message": null},
-     "windows": {...}}
+     "drift": {...}}
 
 ``servers`` is what the model servers have counted, ``received`` all that came here; of it ``dropped`` was not looked at. ``capture`` is null without a store, its
 ``dropped`` are samples that will never be in it, and ``reason`` and ``message`` say what keeps it from working now.
-``windows`` is what ``sample.Windows.report`` returns; null where nobody counts. All numbers begin at 0 with the process.
+``drift`` is what ``watch.DriftWatch.report`` returns; null where it is not wanted. All numbers begin at 0 with the process.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from modelendpoint_server.monitor.captures import Captures
 from modelendpoint_server.monitor.receiver import Inbox
-from modelendpoint_server.monitor.sample import Windows
+from modelendpoint_server.monitor.watch import DriftWatch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 class Report(Collector):
     """All figures as of now; asked by other threads."""
 
-    def __init__(self, *, endpoint: str, inbox: Inbox, captures: Captures | None, windows: Windows | None) -> None:
+    def __init__(self, *, endpoint: str, inbox: Inbox, captures: Captures | None, drift: DriftWatch | None) -> None:
         self._endpoint = endpoint
         self._inbox = inbox
         self._captures = captures
-        self._windows = windows
+        self._drift = drift
         self.decoded: Counter[tuple[str, str]] = Counter()
         """Samples that were read, by revision and variant."""
         self.refused: Counter[tuple[str, str, int]] = Counter()
@@ -46,6 +46,8 @@ class Report(Collector):
         self.unreadable = 0
         self.registry = CollectorRegistry()
         self.registry.register(self)
+        if drift is not None:
+            self.registry.register(drift)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as the operator reads it."""
@@ -63,7 +65,7 @@ class Report(Collector):
                 for (revision, variant, status), count in sorted(self.refused.items())
             ],
             "capture": self._captures.figures.as_json() if self._captures else None,
-            "windows": self._windows.report() if self._windows else None,
+            "drift": self._drift.report() if self._drift else None,
         }
 
     def collect(self) -> Iterator[Metric]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -29,13 +29,3 @@ class Sample:
     outputs: Mapping[str, Column]
     """By the model's names; a map (as scikit-learn's classifiers give) is one column a key, ``<output>_<key>``. Only the
     outputs that were asked for."""
-
-
-class Windows(Protocol):
-    """What keeps count of samples. Called by the monitor's one working thread, and by those that ask for the report."""
-
-    def add(self, sample: Sample) -> None:
-        """Count a sample; may raise nothing."""
-
-    def report(self) -> Mapping[str, Any]:
-        """Return what the operator reads under ``windows`` of the report: JSON."""

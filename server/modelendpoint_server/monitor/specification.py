@@ -11,7 +11,13 @@ from modelendpoint_server.batch.specification import Format
 from modelendpoint_server.errors import InvalidSettings
 from modelendpoint_server.settings import PREFIX, Settings
 
-_OWN = ("MONITOR", "MONITOR_PORT", "MONITOR_CREDENTIALS_DIR", "MONITOR_HASH_KEY_DIR")
+_OWN = (
+    "MONITOR",
+    "MONITOR_PORT",
+    "MONITOR_CREDENTIALS_DIR",
+    "MONITOR_HASH_KEY_DIR",
+    "MONITOR_REFERENCE_CREDENTIALS_DIR",
+)
 _SECONDS = 300.0
 
 
@@ -42,6 +48,7 @@ class MonitorSettings:
     """Where model servers send their samples."""
     credentials_dir: Path
     hash_key_dir: Path
+    reference_credentials_dir: Path
     document: Mapping[str, Any]
     """All of the JSON, for those that count samples."""
 
@@ -62,6 +69,9 @@ class MonitorSettings:
             port=port,
             credentials_dir=Path(own["MONITOR_CREDENTIALS_DIR"] or "/etc/modelendpoint/capture-credentials"),
             hash_key_dir=Path(own["MONITOR_HASH_KEY_DIR"] or "/etc/modelendpoint/hash-key"),
+            reference_credentials_dir=Path(
+                own["MONITOR_REFERENCE_CREDENTIALS_DIR"] or "/etc/modelendpoint/reference-credentials"
+            ),
             document=document,
         )
 

@@ -98,34 +98,29 @@ class Windows:
                 self._count(arm)
             self._close(arm, now)
 
-    def report(self) -> dict[str, Any]:
-        """Return what the operator reads."""
+    def reference(self) -> dict[str, Any]:
+        """Say what is compared with."""
+        profile = self._profile
+        return {"sha256": profile.sha256, "modelSha256": profile.model_sha256, "rows": profile.rows}
+
+    def report(self) -> list[dict[str, Any]]:
+        """Say of each revision and variant how far its window is, and what the last one has shown."""
         with self._lock:
             now = self._clock()
             for arm in self._arms.values():
                 self._close(arm, now)
-            return {
-                "profile": {
-                    "sha256": self._profile.sha256,
-                    "modelSha256": self._profile.model_sha256,
-                    "rows": self._profile.rows,
-                },
-                "alpha": self._rules.alpha,
-                "minimumRows": self._rules.minimum_rows,
-                "windowSeconds": self._rules.seconds,
-                "arms": [
-                    {
-                        "revision": revision,
-                        "variant": variant,
-                        "window": {"startedAt": arm.started, "rows": arm.rows},
-                        "last": None if arm.last is None else arm.last.as_json(),
-                        "windows": arm.windows,
-                        "drifted": arm.drifted,
-                        "unknownColumns": sorted(arm.strange)[:_MOST_NAMES],
-                    }
-                    for (revision, variant), arm in self._arms.items()
-                ],
-            }
+            return [
+                {
+                    "revision": revision,
+                    "variant": variant,
+                    "window": {"startedAt": arm.started, "rows": arm.rows},
+                    "last": None if arm.last is None else arm.last.as_json(),
+                    "windows": arm.windows,
+                    "drifted": arm.drifted,
+                    "unknownColumns": sorted(arm.strange)[:_MOST_NAMES],
+                }
+                for (revision, variant), arm in self._arms.items()
+            ]
 
     def verdicts(self) -> dict[tuple[str, str], Judged]:
         """Return the last full window by revision and variant."""

@@ -58,9 +58,9 @@ def test_a_window_closes_when_it_has_both_its_seconds_and_its_rows(windows: Wind
     assert windows.verdicts()[("7", "")].rows == 150
     windows.add(sample(normal(50)))
     clock.now += 600
-    assert windows.report()["arms"][0]["window"] == {"startedAt": 1060.0, "rows": 50}
+    assert windows.report()[0]["window"] == {"startedAt": 1060.0, "rows": 50}
     windows.add(sample(normal(50)))
-    arm = windows.report()["arms"][0]
+    arm = windows.report()[0]
     assert (arm["windows"], arm["drifted"], arm["window"]["rows"]) == (2, 0, 0)
 
 
@@ -83,15 +83,14 @@ def test_revisions_and_variants_have_windows_of_their_own_and_drift_is_told_with
     windows.add(sample(normal(500)))
     windows.add(sample(normal(500, mean=1.0), variant="challenger"))
     clock.now += 61
-    report = windows.report()
-    stable, challenger = report["arms"]
+    stable, challenger = windows.report()
     assert (stable["variant"], stable["drifted"], stable["last"]["findings"]) == ("", 0, [])
     assert (challenger["variant"], challenger["drifted"]) == ("challenger", 1)
     first = challenger["last"]["findings"][0]
     assert (first["kind"], first["column"]) == ("Distribution", "x")
     assert {finding["role"] for finding in challenger["last"]["findings"]} == {"Input", "Output"}
     assert first["psi"] > 0.5 and first["mean"] > 0.8 and first["pValue"] < 1e-9
-    assert report["profile"]["rows"] == 5000
+    assert windows.reference()["rows"] == 5000
 
 
 def test_columns_that_the_profile_does_not_know_are_named_and_harm_nothing(windows: Windows, clock: Clock) -> None:
@@ -100,7 +99,7 @@ def test_columns_that_the_profile_does_not_know_are_named_and_harm_nothing(windo
     windows.add(sample(normal(200), other=normal(200)))
     windows.add(sample(texts, revision="8"))
     clock.now += 60
-    one, other = windows.report()["arms"]
+    one, other = windows.report()
     assert (one["unknownColumns"], one["last"]["columns"]) == (["other"], 2)
     assert (other["unknownColumns"], other["last"]["columns"]) == (["output:x", "x"], 0)
 
@@ -108,5 +107,5 @@ def test_columns_that_the_profile_does_not_know_are_named_and_harm_nothing(windo
 def test_the_arm_without_samples_for_longest_is_forgotten(windows: Windows) -> None:
     for revision in range(20):
         windows.add(sample(normal(1), revision=str(revision)))
-    known = [arm["revision"] for arm in windows.report()["arms"]]
+    known = [arm["revision"] for arm in windows.report()]
     assert known == [str(revision) for revision in range(4, 20)]
