@@ -5,14 +5,14 @@ Nothing is measured here and nothing is judged; the names are a promise (docs/mo
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.api.status import ConditionType, ModelEndpointStatus
+from modelendpoint_operator.api.status import ConditionType, DifferenceStatus, ModelEndpointStatus
 
 RESULTS = ("Promoted", "RolledBack", "Aborted")
 """Verdicts of decisions that end a rollout."""
@@ -83,6 +83,7 @@ class Fleet(Collector):
             seen, results = dict(self._seen), {key: dict(counts) for key, counts in self._results.items()}
         yield from _endpoint_metrics(seen)
         yield from _revision_metrics(seen)
+        yield from _results_metrics(seen)
         yield from _rollout_metrics(seen)
         ended = CounterMetricFamily("modelendpoint_rollouts", "Rollouts that ended.", labels=(*_OWNER, "result"))
         for key, counts in results.items():
@@ -139,6 +140,45 @@ def _revision_metrics(seen: Mapping[_Key, ModelEndpoint]) -> Iterator[Metric]:
                 promoted.add_metric([*key, str(past.revision)], past.promoted_at.timestamp())
                 break
     yield from (info, weights, wanted, ready, promoted)
+
+
+def _results_metrics(seen: Mapping[_Key, ModelEndpoint]) -> Iterator[Metric]:
+    requests = GaugeMetricFamily(
+        "modelendpoint_variant_requests", "Requests that the results of a variant or shadow rest on.", labels=_REVISION
+    )
+    errors = GaugeMetricFamily("modelendpoint_variant_error_ratio", "Share of them that failed.", labels=_REVISION)
+    by_errors = GaugeMetricFamily(
+        "modelendpoint_variant_error_ratio_difference",
+        "By how much that is above the stable revision's: as measured, and the ends of its interval.",
+        labels=(*_REVISION, "bound"),
+    )
+    by_times = GaugeMetricFamily(
+        "modelendpoint_variant_latency_difference_seconds",
+        "By how much its response times are above the stable revision's, in the same way.",
+        labels=(*_REVISION, "bound"),
+    )
+    for key, endpoint in seen.items():
+        status = endpoint.status
+        for role, arms in (("variant", status.variants), ("shadow", status.shadows)):
+            for arm in arms:
+                if arm.results is not None:
+                    labels = [*key, str(arm.results.revision), role, arm.name]
+                    requests.add_metric(labels, arm.results.own.answers)
+                    errors.add_metric(labels, arm.results.own.error_percent / 100)
+                    _add_bounds(by_errors, labels, arm.results.errors, unit=100)
+                    _add_bounds(by_times, labels, arm.results.latency, unit=1000)
+    yield from (requests, errors, by_errors, by_times)
+
+
+def _add_bounds(
+    family: GaugeMetricFamily, labels: Sequence[str], difference: DifferenceStatus | None, *, unit: float
+) -> None:
+    if difference is None:
+        return
+    for bound in ("effect", "lower", "upper"):
+        value = getattr(difference, bound)
+        if value is not None:
+            family.add_metric([*labels, bound], value / unit)
 
 
 def _rollout_metrics(seen: Mapping[_Key, ModelEndpoint]) -> Iterator[Metric]:

@@ -90,6 +90,8 @@ class Counters:
     """Those of them with a status from 400 to 499."""
     server_errors: int = 0
     """Those of them with a status from 500."""
+    dropped: int = 0
+    """Those of these that the router did not even send, because too many were under way. Copies for a shadow, mostly."""
     latency: Mapping[tuple[float, float], int] = field(default_factory=dict)
     """How many took how long: from a number of milliseconds on, below another one."""
 

@@ -44,6 +44,7 @@ from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
 from modelendpoint_operator.rollout.arms import ArmCourse, advance_arms, arm_legs, arm_replicas, notes_of_removed
 from modelendpoint_operator.rollout.course import Course, Situation, previous_revision
 from modelendpoint_operator.rollout.machine import advance
+from modelendpoint_operator.rollout.results import Results, measure_arms, time_to_look
 from modelendpoint_operator.rollout.waking import time_to_wake
 from modelendpoint_operator.rollout.weights import wanted_legs, wanted_replicas
 from modelendpoint_operator.router_story import RouterConfig, lagging
@@ -74,6 +75,8 @@ class Outline:
     course: Course
     arms: Sequence[ArmCourse]
     """The variants and shadows."""
+    results: Results
+    """How they do."""
     scale: ScaleStatus | None
     """Where autoscaling stands."""
     replicas: Mapping[int, int]
@@ -161,6 +164,7 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
         settings=settings,
         course=course,
         arms=arms,
+        results=measure_arms(arms, situation, stable=course.stable, routes=routes),
         scale=scale,
         replicas=replicas,
         documents=documents,
@@ -380,6 +384,8 @@ def _status(outline: Outline) -> ModelEndpointStatus:
         candidate=candidate.model_copy(update={"url": url}) if candidate else None,
         variants=[_arm_status(outline, arm) for arm in outline.arms if not arm.is_shadow],
         shadows=[_arm_status(outline, arm) for arm in outline.arms if arm.is_shadow],
+        results=outline.results.summary,
+        counting=outline.results.counting,
         rollout=course.rollout,
         scale=outline.scale,
         routes=outline.routes,
@@ -432,6 +438,7 @@ def _arm_status(outline: Outline, arm: ArmCourse) -> ArmStatus:
         replicas=sum(outline.replicas[number] for number in arm.revisions),
         ready_replicas=sum(outline.seen.ready_pods(number) for number in arm.revisions),
         message=story.message if story else None,
+        results=outline.results.by_arm.get(arm.arm.name),
     )
 
 
@@ -477,6 +484,7 @@ def _look_again_after(outline: Outline) -> timedelta | None:
     now = outline.situation.now
     by_time = (
         outline.wake,
+        time_to_look(outline.results, outline.situation),
         autoscaling.time_to_look(outline.endpoint, outline.seen, outline.scale, now=now),
         exposure.time_to_look(outline.endpoint, outline.seen),
     )

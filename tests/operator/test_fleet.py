@@ -85,6 +85,29 @@ def test_what_a_gate_knows_is_told() -> None:
     assert scrapes.value("modelendpoint_gate_verdict", gate="errorRate", verdict="InsufficientData") == 1
 
 
+def test_the_results_of_variants_and_shadows_are_told() -> None:
+    world = a_serving_world(
+        variants=[{"name": "b", "model": model_of("2"), "weight": 20}], shadows=[{"name": "s", "model": model_of("3")}]
+    )
+    world.traffic, world.failing = 1000, {2: 0.25}
+    world.settle(turns=30)
+    scrapes = Scrapes(world)
+    told = world.status["variants"][0]["results"]
+
+    variant = {"revision": "2", "role": "variant", "variant": "b"}
+    assert scrapes.value("modelendpoint_variant_requests", **variant) == told["own"]["answers"] > 0
+    assert scrapes.value("modelendpoint_variant_error_ratio", **variant) == told["own"]["errorPercent"] / 100 > 0.2
+    bounds = {
+        bound: scrapes.value("modelendpoint_variant_error_ratio_difference", **variant, bound=bound)
+        for bound in ("effect", "lower", "upper")
+    }
+    assert bounds == {bound: told["errors"][bound] / 100 for bound in bounds}
+    slower = scrapes.value("modelendpoint_variant_latency_difference_seconds", **variant, bound="upper")
+    assert slower == told["latency"]["upper"] / 1000
+    shadow = {"revision": "3", "role": "shadow", "variant": "s"}
+    assert (scrapes.value("modelendpoint_variant_requests", **shadow) or 0) > 0
+
+
 def test_each_end_of_a_rollout_is_counted_once() -> None:
     world = a_paused_world()
     scrapes = Scrapes(world)

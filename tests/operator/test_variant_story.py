@@ -44,8 +44,9 @@ def test_a_variant_gets_its_share_when_its_pods_are_ready() -> None:
         "Deploying: r1=100", "Routing: r1=100", "Routing: r1=90 r2=10", "Serving: r1=90 r2=10",
     ]  # fmt: skip
     assert split(world) == {1: 90, 2: 10}
-    assert arm(world, "b") | {"sha256": ""} == {
+    assert arm(world, "b") | {"sha256": "", "results": {}} == {
         "name": "b", "revision": 2, "version": "2", "sha256": "", "weight": 10, "replicas": 1, "readyReplicas": 1,
+        "results": {},
     }  # fmt: skip
     assert world.told()[-2:] == ["VariantStarted", "VariantServes"]
     assert_clean(world)

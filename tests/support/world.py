@@ -63,6 +63,8 @@ class Pod:
     versions: dict[str, str] = field(default_factory=dict)
     """Of a router: the versions of the files that it uses."""
     weights: dict[int, float] = field(default_factory=dict)
+    copies: dict[int, float] = field(default_factory=dict)
+    """Of a router: percent of the requests of which a revision gets a copy."""
     hosts: dict[int, list[str]] = field(default_factory=dict)
     """Of a router: the pods that it sends requests to, by revision."""
     troubles: dict[str, str] = field(default_factory=dict)
@@ -426,7 +428,7 @@ class World:
         """Let each router divide its part of the requests by its weights."""
         routers = self.serving_routers()
         for router in routers:
-            for revision, weight in router.weights.items():
+            for revision, weight in (*router.weights.items(), *router.copies.items()):
                 router.count(
                     revision,
                     int(self.traffic * weight // (100 * len(routers))),
@@ -496,7 +498,7 @@ class World:
         is_due = not pod.versions or poke != pod.poked_for or pod.age % TURNS_TO_READ == 0
         if config and is_right and is_due and pod.turns_left is None and pod.name not in self.frozen_routers:
             pod.poked_for = poke
-            pod.weights = weights_in(config)
+            pod.weights, pod.copies = weights_in(config), copies_in(config)
             pod.versions = {
                 file: json.loads(config["data"][file])["version_info"]
                 for file in config["data"]
@@ -524,6 +526,16 @@ def digest_of(version: str) -> str:
 def weights_in(config: Mapping[str, Any]) -> dict[int, float]:
     """Read the weights by revision from the router's ConfigMap, as Envoy does, in percent of all requests."""
     return dict(_weights_in(config["data"][names.ROUTES_FILE]))
+
+
+def copies_in(config: Mapping[str, Any]) -> dict[int, float]:
+    """Read of how many percent of the requests a revision gets copies."""
+    routes = json.loads(config["data"][names.ROUTES_FILE])
+    route = routes["resources"][0]["virtual_hosts"][0]["routes"][-1].get("route", {}) if routes else {}
+    return {
+        int(policy["cluster"].rpartition("-r")[2]): policy["runtime_fraction"]["default_value"]["numerator"]
+        for policy in route.get("request_mirror_policies", [])
+    }
 
 
 @lru_cache

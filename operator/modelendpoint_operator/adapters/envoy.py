@@ -31,10 +31,12 @@ _COUNTERS = {
     "upstream_rq_timeout": "timeouts",
     "upstream_rq_retry": "retries",
     "upstream_cx_connect_fail": "failed_connections",
+    "upstream_rq_pending_overflow": "dropped",
+    "upstream_rq_active_overflow": "dropped",
     "upstream_cx_none_healthy": "without_host",
     "outlier_detection.ejections_active": "ejected_hosts",
 }
-"""Envoy's counters of a cluster, and the fields of ``ClusterStats`` that hold them."""
+"""Envoy's counters of a cluster, and the fields of ``ClusterStats`` that hold them, or their sum."""
 
 _TIME = "upstream_rq_time"
 """Envoy's histogram of the whole milliseconds that answers took."""
@@ -78,6 +80,8 @@ class ClusterStats:
     failed_connections: int = 0
     without_host: int = 0
     """Requests for which there was no pod at all."""
+    dropped: int = 0
+    """Requests that were not sent because too many were under way. Envoy counts them as answered by 503, too."""
     latency: Mapping[tuple[float, float], int] = field(default_factory=dict)
     """How many answers took how long: from a number of milliseconds on, below another one. Envoy gathers them when it
     is asked, and shows them when it is asked the next time: they are as old as the last look."""
@@ -209,7 +213,8 @@ def _clusters(stats: Mapping[str, int | str], histograms: Iterable[_Histogram]) 
     for name in stats:
         match = _CLUSTER_STAT.match(name)
         if match and match["counter"] in _COUNTERS:
-            counted.setdefault(int(match["revision"]), {})[_COUNTERS[match["counter"]]] = _count(stats, name)
+            fields, field_name = counted.setdefault(int(match["revision"]), {}), _COUNTERS[match["counter"]]
+            fields[field_name] = fields.get(field_name, 0) + _count(stats, name)
     for histogram in histograms:
         match = _CLUSTER_STAT.match(histogram.name)
         if match and match["counter"] == _TIME:

@@ -179,6 +179,7 @@ def _counters(cluster: ClusterStats) -> Counters:
         answers=cluster.answers,
         client_errors=cluster.answers_4xx,
         server_errors=cluster.answers_5xx,
+        dropped=cluster.dropped,
         latency=cluster.latency,
     )
 

@@ -54,6 +54,7 @@ WIDE_COLUMNS = (
     ("Revision", "integer", ".status.stable.revision", "Revision that serves."),
     ("Replicas", "integer", ".status.replicas", "Number of model server pods."),
     ("SHA256", "string", ".status.stable.sha256", "Digest of the model that serves."),
+    ("Results", "string", ".status.results", "How the variants and shadows do, compared with the stable revision."),
     ("Strategy", "string", ".spec.rollout.strategy", "How a new revision replaces the one that serves."),
     ("Message", "string", _ready("message"), "What the endpoint is doing, in a sentence."),
 )

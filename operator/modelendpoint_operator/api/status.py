@@ -58,6 +58,99 @@ class RevisionStatus(ApiModel):
     """Where the candidate is reached past the router, from inside the cluster, to try it."""
 
 
+Histogram = Annotated[str, Field(pattern=r"^([0-9]+-[0-9]+:[0-9]+( |$))*$", max_length=16384)]
+
+
+class CountsStatus(ApiModel):
+    """What was counted for one revision."""
+
+    answers: int = 0
+    """Requests that were answered."""
+    client_errors: int = 0
+    """Those of them with a status from 400 to 499."""
+    server_errors: int = 0
+    """Those of them with a status from 500."""
+    latency: Histogram | None = None
+    """How long they took: "0-1:25 2-3:4" are 25 answers below 1 ms, and 4 from 2 ms on and below 3 ms. Absent where
+    nobody looks at it."""
+
+
+class BaselineStatus(CountsStatus):
+    """What a router pod had counted for a revision when the measured period began."""
+
+    router: str
+    """Name of the router pod."""
+    revision: int
+    """Number of the revision."""
+
+
+class MeasuredStatus(CountsStatus):
+    """How a revision did, by what was counted."""
+
+    error_percent: float = 0
+    """Percent of the requests that failed."""
+    p50_milliseconds: float | None = None
+    """Half of the answers took at most this long. Absent as long as there are none."""
+    p95_milliseconds: float | None = None
+    """95 percent of them did."""
+    p99_milliseconds: float | None = None
+    """99 percent of them did."""
+
+
+class DifferenceStatus(ApiModel):
+    """By how much a variant or shadow is above the stable revision. It is better where all of the interval is below 0, worse
+    where all of it is above 0, and else nobody knows yet."""
+
+    effect: float | None = None
+    """The difference of what was measured."""
+    lower: float | None = None
+    """Lower end of the interval that holds the true difference with 95 percent confidence, however often one looks. Absent
+    where it may be anything."""
+    upper: float | None = None
+    """Upper end of it."""
+
+
+class ResultsStatus(ApiModel):
+    """How a variant or shadow does, by what the routers count; and how the stable revision did with its own part of the
+    requests in the same time."""
+
+    summary: str
+    """All that in one line."""
+    since: datetime
+    """When the counting began. It begins anew with another revision on either side, and with other shares."""
+    resting: str | None = None
+    """Why nothing is counted at present; what was counted before stays. Absent while requests are counted."""
+    not_compared: str | None = None
+    """Why there is no comparison with the stable revision; absent where there is one."""
+    revision: int
+    """Revision of the variant or shadow."""
+    compared_with: int | None = None
+    """Revision of the main model that it is compared with: the stable one."""
+    percent: int | None = None
+    """Percent of all requests that the variant or shadow gets."""
+    compared_percent: int | None = None
+    """Percent of all requests that the stable revision gets."""
+    own: MeasuredStatus = MeasuredStatus()
+    """What was counted for the variant or shadow. Copies that a shadow was too slow for are left out."""
+    stable: MeasuredStatus | None = None
+    """What was counted for the stable revision in the same time."""
+    errors: DifferenceStatus | None = None
+    """The shares of failed requests compared, in percentage points."""
+    latency: DifferenceStatus | None = None
+    """The response times compared, in milliseconds: the percentile of the endpoint's gate on latency, or the 95th."""
+
+
+class CountingStatus(ApiModel):
+    """What the results of variants and shadows remember of the routers' counters."""
+
+    measured_at: datetime
+    """When they were looked at."""
+    routes: str | None = None
+    """Version of the routes that every router has used since then; absent while others are on their way."""
+    baseline: list[BaselineStatus] = []
+    """The routers' counters at measuredAt; what they count is never reset."""
+
+
 class ArmStatus(ApiModel):
     """What is true for a variant or a shadow."""
 
@@ -81,6 +174,8 @@ class ArmStatus(ApiModel):
     """Number of its pods ready."""
     message: str | None = None
     """What it waits for, or what is wrong with it; absent while it is as the spec says."""
+    results: ResultsStatus | None = None
+    """How it does, compared with the stable revision; absent until requests are counted."""
 
 
 class Phase(StrEnum):
@@ -147,32 +242,6 @@ class CheckStatus(ApiModel):
     """The measurement, in a sentence."""
     failures: int = 0
     """Wrong results in a row."""
-
-
-Histogram = Annotated[str, Field(pattern=r"^([0-9]+-[0-9]+:[0-9]+( |$))*$", max_length=16384)]
-
-
-class CountsStatus(ApiModel):
-    """What was counted for one revision."""
-
-    answers: int = 0
-    """Requests that were answered."""
-    client_errors: int = 0
-    """Those of them with a status from 400 to 499."""
-    server_errors: int = 0
-    """Those of them with a status from 500."""
-    latency: Histogram | None = None
-    """How long they took: "0-1:25 2-3:4" are 25 answers below 1 ms, and 4 from 2 ms on and below 3 ms. Absent where no
-    gate looks at it."""
-
-
-class BaselineStatus(CountsStatus):
-    """What a router pod had counted for a revision when the measured period began."""
-
-    router: str
-    """Name of the router pod."""
-    revision: int
-    """Number of the revision."""
 
 
 class RolloutStatus(ApiModel):
@@ -311,6 +380,10 @@ class ModelEndpointStatus(ApiModel):
     """The variants, in the order of the spec."""
     shadows: list[ArmStatus] = []
     """The shadows, in the order of the spec."""
+    results: str | None = None
+    """How the variants and shadows do, in one line for kubectl get -o wide."""
+    counting: CountingStatus | None = None
+    """What their results remember of the routers' counters."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
     scale: ScaleStatus | None = None

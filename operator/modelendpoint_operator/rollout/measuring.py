@@ -53,6 +53,15 @@ def counts_ever(seen: Observation, revision: int) -> Counts:
     return _sum([(counters, CountsStatus()) for counters in told if counters is not None])
 
 
+def added(one: Counts, other: Counts) -> Counts:
+    """Add up the counts of two periods."""
+    totals = Counter(_fields(one)) + Counter(_fields(other))
+    latency = Counter[tuple[float, float]]()
+    for bucket in (*one.latency, *other.latency):
+        latency[bucket.lower_ms, bucket.upper_ms] += bucket.answers
+    return Counts(**totals, latency=_buckets(latency))
+
+
 def as_status(counts: Counts) -> CountsStatus:
     """Write counts down."""
     latency = {(bucket.lower_ms, bucket.upper_ms): bucket.answers for bucket in counts.latency}

@@ -211,7 +211,7 @@ def test_a_routers_view_is_taken_over() -> None:
         listener_version="l1",
         clusters={
             7: ClusterStats(
-                hosts=3, healthy_hosts=2, answers=90, answers_4xx=4, answers_5xx=5, latency={(2.0, 3.0): 90}
+                hosts=3, healthy_hosts=2, answers=90, answers_4xx=4, answers_5xx=5, dropped=2, latency={(2.0, 3.0): 90}
             )
         },
     )
@@ -219,7 +219,8 @@ def test_a_routers_view_is_taken_over() -> None:
 
     assert (router.route_version, router.cluster_version, router.listener_version) == ("r1", "c1", "l1")
     assert router.healthy == {7: 2}
-    assert router.counted == {7: Counters(answers=90, client_errors=4, server_errors=5, latency={(2.0, 3.0): 90})}
+    counters = Counters(answers=90, client_errors=4, server_errors=5, dropped=2, latency={(2.0, 3.0): 90})
+    assert router.counted == {7: counters}
 
 
 def with_routers(

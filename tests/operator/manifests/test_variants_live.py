@@ -216,9 +216,14 @@ def test_a_shadow_that_fails_or_hangs_is_not_noticed_by_clients(rig: tuple[Route
         assert shares(router, 200) == {("7", ""): 200}
         shadow.behaviour = lambda exchange: (hanging.wait(20), exchange.answer())[1]
         shadow.requests.clear()
+        before = router.status().clusters[8]
         assert shares(router, 500) == {("7", ""): 500}
         # More than 64 copies are never under way, and 16 wait for a connection at most.
         assert len(shadow.requests) <= 80
+        wait_until(lambda: router.status().clusters[8].dropped - before.dropped >= 500 - 80)
+        counted = router.status().clusters[8]
+        # Envoy counts what it drops as answered by 503; taken off, nothing is left of these requests.
+        assert counted.answers_5xx - before.answers_5xx == counted.dropped - before.dropped
     finally:
         hanging.set()
         shadow.behaviour = Exchange.answer

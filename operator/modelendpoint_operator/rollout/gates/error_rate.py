@@ -43,6 +43,18 @@ def judge(
     )
 
 
+def failed_percent(counts: Counts, gate: ErrorRateGate) -> float:
+    """Say what share of the requests failed; 0 without any."""
+    return 100 * _failed(counts, gate).share
+
+
+def bounds(gate: ErrorRateGate, *, candidate: Counts, stable: Counts, alpha: float) -> comparison.Interval:
+    """Say how much larger the candidate's share of failed requests is, in percentage points. Each end is ever wrong with
+    probability ``alpha`` at most, over all looks."""
+    new, old = _failed(candidate, gate), _failed(stable, gate)
+    return comparison.Interval(_lower(new, old, alpha), _upper(new, old, alpha))
+
+
 def _failed(counts: Counts, gate: ErrorRateGate) -> Sample:
     return Sample(counts.server_errors + (counts.client_errors if gate.count_client_errors else 0), counts.answers)
 

@@ -62,6 +62,21 @@ def judge(gate: LatencyGate, *, candidate: Counts, stable: Counts, minimum_reque
     )
 
 
+def percentile_of(counts: Counts, percent: float) -> float | None:
+    """Name a percentile of the response times in milliseconds; None without answers."""
+    return _Times(counts.latency, percent / 100).percentile
+
+
+def bounds(percent: float, *, candidate: Counts, stable: Counts, alpha: float) -> comparison.Interval:
+    """Say how much higher a percentile of the candidate's is, in milliseconds; an end that is not known is infinite. Each
+    end is ever wrong with probability ``alpha`` at most, over all looks."""
+    gate = LatencyGate(percentile=percent, max_increase_percent=0, max_increase_milliseconds=0)
+    new, old = _Times(candidate.latency, percent / 100), _Times(stable.latency, percent / 100)
+    level = math.log(1 / alpha)
+    best, worst = _best(gate, new, old, level), _worst(gate, new, old, level)
+    return comparison.Interval(best.new - best.old, worst.new - worst.old)
+
+
 @dataclass(frozen=True)
 class _Edge:
     """A time where the percentile may be, and the evidence that it is not."""
