@@ -140,7 +140,8 @@ def table(name: str, found: dict[str, Blocks]) -> Iterator[str]:
         p50, p99 = (percentile(blocks.microseconds, percent) for percent in (50, 99))
         processor = f"{blocks.server / blocks.count:.0f} µs | {blocks.envoy / blocks.count:.0f} µs"
         yield f"| {name} | {blocks.count:,} | {way} | {p50 / 1000:.3f} ms | {p99 / 1000:.3f} ms | {processor} |"
-    added = " | ".join(difference(found, percent) for percent in (50, 99))
+    plain, router = (found[way].microseconds for way in WAYS)
+    added = " | ".join(difference(plain, router, percent) for percent in (50, 99))
     server, envoy = (
         getattr(found["router"], part) / found["router"].count - getattr(found["plain"], part) / found["plain"].count
         for part in ("server", "envoy")
@@ -148,11 +149,11 @@ def table(name: str, found: dict[str, Blocks]) -> Iterator[str]:
     yield f"| {name} | | **added** | {added} | {server:+.0f} µs | {envoy:+.0f} µs |"
 
 
-def difference(found: dict[str, Blocks], percent: int) -> str:
-    """Tell what the router adds to a percentile: the median of the rounds, with a 95 % interval from drawing them anew."""
-    plain, router = (found[way].microseconds for way in WAYS)
+def difference(without: Sequence[Sequence[float]], having: Sequence[Sequence[float]], percent: int) -> str:
+    """Tell what one way adds to a percentile: the median of the rounds, with a 95 % interval from drawing them anew."""
     rounds = [
-        percentile([later], percent) - percentile([first], percent) for first, later in zip(plain, router, strict=True)
+        percentile([later], percent) - percentile([first], percent)
+        for first, later in zip(without, having, strict=True)
     ]
     draw = random.Random(0)
     drawn = [statistics.median(draw.choices(rounds, k=len(rounds))) for _ in range(RESAMPLES)]
