@@ -64,6 +64,14 @@ class RouterRig:
         assert status is not None
         return status
 
+    def counter(self, name: str) -> int:
+        """Read one of Envoy's counters where Prometheus reads it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.router.status_port, timeout=10)
+        connection.request("GET", "/stats/prometheus")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        return int(next(line for line in lines if line.startswith(f"{name}{{")).split()[-1])
+
     @contextlib.contextmanager
     def client(self, tls: ssl.SSLContext | None = None) -> Iterator["Client"]:
         """Open a client that keeps its connection."""

@@ -226,6 +226,7 @@ def test_what_is_no_certificate_replaces_none(router: Encrypted, certificates: l
             assert router.has_certificate()
 
     assert running.counted.keys() == {200}
+    assert router.rig.counter("envoy_sds_key_rotation_failed") == 3
     router.mount(second.files)
     wait_until(lambda: router.answers_with(second))
 
