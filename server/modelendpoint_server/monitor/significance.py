@@ -35,20 +35,20 @@ def same_shares(reference: ArrayLike, window: ArrayLike) -> float:
 
 
 def _pooled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Put the bins with the fewest rows together until each has enough in both samples.
+    """Put the bins with the fewest rows of the reference together until enough of both samples are to be expected.
 
-    It only looks at the sums of both, which say nothing about their difference.
+    It does not look at what is in which bin of the window: that is what is tested. Nor at the sums of both, which say it,
+    as all bins of numbers have the same share of the reference.
     """
-    rows = table.sum(axis=1)
-    if not rows.all():
+    reference, size = table[0], table[1].sum()
+    if not reference.sum() or not size:
         return table[:, :0]
-    needed = _LEAST_EXPECTED * rows.sum() / rows.min()
-    totals = table.sum(axis=0)
+    needed = _LEAST_EXPECTED * max(1.0, float(reference.sum() / size))
     groups: list[NDArray[np.float64]] = []
     group = np.zeros(2)
-    for place in np.argsort(totals, kind="stable"):
+    for place in np.argsort(reference, kind="stable"):
         group = group + table[:, place]
-        if group.sum() >= needed:
+        if group[0] >= needed:
             groups.append(group)
             group = np.zeros(2)
     if groups:

@@ -48,6 +48,15 @@ def test_bins_with_few_rows_are_put_together_before_they_are_tested() -> None:
     assert same_shares([1000, 10], [0, 0]) == 1
 
 
+@pytest.mark.parametrize("size", [95, 98, 100, 1000])
+def test_bins_with_the_same_share_of_the_reference_change_no_more_often_than_stated(size: int) -> None:
+    """Of 95 rows five are not to be expected in each of twenty bins; so some are put together, by the reference alone."""
+    draws = np.random.default_rng(3).multinomial(size, np.full(20, 1 / 20), 20_000)
+    probabilities = np.array([same_shares(np.full(20, 1000), window) for window in draws])
+    for level in (0.01, 0.001):
+        assert (probabilities <= level).mean() <= 1.6 * level
+
+
 @given(st.data())
 @settings(deadline=None)
 def test_a_rise_of_a_rate_is_fishers_exact_test(data: st.DataObject) -> None:
