@@ -80,6 +80,7 @@ class Watch:
         self.legs, self.version = legs, version
         self.silent = {"a"}
         self.look(after=1)
+        self.count(TREES, 500, failed=500)  # One router shares requests in the one way, one in the other.
         self.silent = set()
         self.look(after=1)
 
@@ -266,6 +267,19 @@ def test_it_rests_while_a_candidate_has_a_share_and_goes_on_when_it_is_gone() ->
     watch.look()
     assert (watch.of("trees").own.answers, watch.of("trees").own.server_errors) == (110, 1)
     assert watch.of("trees").since == told.since
+
+
+def test_an_operator_that_was_away_while_routes_changed_counts_from_when_it_is_back() -> None:
+    watch = watching()
+    watch.change_routes(*WITH_CANDIDATE, *ARMS, version="v2")
+    watch.count(TREES, 1000, failed=1000)
+    watch.legs, watch.version = (*MAIN, *ARMS), "v3"
+    watch.look()
+    assert (watch.of("trees").own.answers, watch.of("trees").resting) == (0, None)
+
+    watch.count(TREES, 10)
+    watch.look()
+    assert watch.of("trees").own.answers == 10
 
 
 def test_it_begins_anew_with_another_stable_revision() -> None:
