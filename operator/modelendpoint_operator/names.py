@@ -28,6 +28,8 @@ LABEL_BATCH = f"{GROUP}/batch"
 """On the Jobs and pods of a BatchPrediction: its name."""
 LABEL_BATCH_STAGE = f"{GROUP}/stage"
 LABEL_BATCH_ATTEMPT = f"{GROUP}/attempt"
+LABEL_GATE = f"{GROUP}/gate"
+"""On a BatchPrediction that a replay gate asked for: the gate's name."""
 LABEL_SCHEDULE = f"{GROUP}/schedule"
 """On a run of a BatchPrediction with a schedule: the name of that BatchPrediction."""
 LABEL_NAME = "app.kubernetes.io/name"
@@ -220,6 +222,11 @@ def batch_job_name(batch: str, stage: str, attempt: int) -> str:
 def batch_run_id(batch: str, uid: str) -> str:
     """Name a run in the object store: another object of the same name is another run."""
     return f"{batch}-{uid[:8]}"
+
+
+def replay_name(endpoint: str, revision: int, gate: str, *, digest: str) -> str:
+    """Name the BatchPrediction that replays recorded rows for a gate: as long as those of a batch may be, at most."""
+    return f"{f'{endpoint}-r{revision}-{gate}'[:41]}-{digest[:8]}"
 
 
 def scheduled_run_name(batch: str, minute: int) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from modelendpoint_operator import names
+from modelendpoint_operator.api.batch_status import BatchPredictionStatus
 from modelendpoint_operator.api.gates import HttpGate, PrometheusGate
 from modelendpoint_operator.api.revision import RevisionTemplate
 
@@ -160,6 +161,20 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplaySeen:
+    """A BatchPrediction that a replay gate asked for."""
+
+    gate: str
+    """Name of the gate."""
+    status: BatchPredictionStatus
+
+    @property
+    def ended(self) -> bool:
+        """Say whether nothing will change any more by itself."""
+        return self.status.completion_time is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observation:
     """Everything read in one pass."""
 
@@ -173,6 +188,8 @@ class Observation:
     routes: RoutesSeen | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Answers to the checks that were due, by the name of their gate."""
+    replays: Mapping[str, ReplaySeen] = field(default_factory=dict)
+    """Runs of replay gates, by name."""
     unknown_kinds: frozenset[str] = frozenset()
     """Kinds of objects that the endpoint may have, and that this cluster knows nothing of."""
 

@@ -36,6 +36,7 @@ from modelendpoint_operator.manifests.exposure import build_exposure
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
 from modelendpoint_operator.manifests.mounts import router_mounts
+from modelendpoint_operator.manifests.replay import build_replay
 from modelendpoint_operator.manifests.router import build_router
 from modelendpoint_operator.manifests.routes import route_version
 from modelendpoint_operator.manifests.xds import Document
@@ -119,9 +120,9 @@ def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *,
     status = _status(outline)
     changed = status != endpoint.status
     return Plan(
-        applies=tuple(_changes(manifests, seen)),
+        applies=(*_changes(manifests, seen), *_missing_replays(outline)),
         pokes=(*_pokes(outline), *_pokes_for_secrets(outline), *_pokes_for_models(outline)),
-        deletes=(*_deletes(outline), *_unwanted(manifests, seen)),
+        deletes=(*_deletes(outline), *_unwanted(manifests, seen), *_unneeded_replays(outline)),
         events=_events(outline, status) if changed else (),
         status=status if changed else None,
         look_again_after=_look_again_after(outline),
@@ -297,6 +298,47 @@ def _changes(manifests: list[dict[str, Any]], seen: Observation) -> list[Apply]:
         if live is None or differs(manifest, live):
             changes.append(Apply(manifest=manifest, uid=live["metadata"]["uid"] if live else None))
     return changes
+
+
+def _missing_replays(outline: Outline) -> list[Apply]:
+    """Create the runs that replay gates have just asked for, each once: a BatchPrediction's spec can't be changed.
+
+    One that is in the stored status and is not there any more was deleted by somebody.
+    """
+    endpoint, course, before = outline.endpoint, outline.course, outline.endpoint.status.rollout
+    if course.rollout is None or course.candidate is None or course.stable is None:
+        return []
+    known = {entry.run for entry in before.replays} if before else set()
+    gates = {gate.name: gate for gate in endpoint.spec.rollout.gates.replay}
+    return [
+        Apply(
+            manifest=build_replay(
+                endpoint,
+                gates[entry.gate],
+                name=entry.run,
+                candidate=outline.records[course.candidate],
+                stable=course.stable,
+            ),
+            uid=None,
+        )
+        for entry in course.rollout.replays
+        if entry.run not in known and entry.run not in outline.seen.replays
+    ]
+
+
+def _unneeded_replays(outline: Outline) -> list[Delete]:
+    """Choose the runs of replay gates that nobody waits for. Ended ones stay to be read until the next rollout."""
+    course, seen = outline.course, outline.seen
+    gates = {gate.name for gate in outline.endpoint.spec.rollout.gates.replay}
+    if course.candidate is not None and course.rollout is not None:
+        kept = {entry.run for entry in course.rollout.replays}
+    else:
+        kept = {name for name, run in seen.replays.items() if run.ended and run.gate in gates}
+    return [
+        Delete(ref=ref, uid=body["metadata"]["uid"])
+        for ref, body in sorted(seen.objects.items())
+        if ref.kind == names.BATCH_KIND and ref.name not in kept
+    ]
 
 
 def _pokes(outline: Outline) -> list[Poke]:

@@ -134,7 +134,7 @@ def test_the_operator_never_writes_what_users_wrote() -> None:
     for manifests in (WHOLE_CLUSTER, SOME_NAMESPACES):
         verbs = {verb for _, resource, verb in granted(manifests) if resource == "modelendpoints"}
         assert verbs == {"get", "list", "watch"}
-        # It creates the runs of schedules, and deletes old ones; it changes none.
+        # It creates the runs of schedules and of replay gates, and deletes old ones; it changes none.
         verbs = {verb for _, resource, verb in granted(manifests) if resource == "batchpredictions"}
         assert verbs == {"get", "list", "watch", "create", "delete"}
 

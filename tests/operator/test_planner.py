@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from modelendpoint_operator.observation import Measurement
 from modelendpoint_operator.planner import make_plan
 from support.invariants import Invariants, assert_clean
-from support.world import BROKEN, EPOCH, World, digest_of, model_of
+from support.world import BROKEN, EPOCH, World, compared, digest_of, model_of
 
 CHECK = {"name": "first", "path": "/", "intervalSeconds": 2, "failureThreshold": 2}
+REPLAY = {"name": "recorded", "input": {"uri": "s3://rows/churn/"}, "output": {"uri": "s3://reports/churn"}}
 FAST_CANARY: dict[str, Any] = {"steps": [{"weight": 20, "holdSeconds": 4}, {"weight": 60}]}
 ROLLOUTS: list[dict[str, Any]] = [
     FAST_CANARY,
@@ -27,6 +28,8 @@ ROLLOUTS: list[dict[str, Any]] = [
     {"strategy": "BlueGreen", "keepSeconds": 5, "bakeSeconds": 12, "onFailure": "Pause"},
     {**FAST_CANARY, "candidateReplicas": 2, "bakeSeconds": 5, "onFailure": "Pause"},
     {**FAST_CANARY, "gates": {"http": [CHECK], "errorRate": {}, "latency": {}}, "bakeSeconds": 5},
+    {**FAST_CANARY, "gates": {"replay": [REPLAY], "http": [CHECK]}},
+    {"strategy": "BlueGreen", "gates": {"replay": [REPLAY, {**REPLAY, "name": "older"}]}, "onFailure": "Pause"},
     {**FAST_CANARY, "gates": {"errorRate": {}, "insufficientData": {"afterSeconds": 5, "action": "Rollback"}}},
 ]
 VERSIONS = ["1", "2", "3", "same-as-1", BROKEN]
@@ -122,6 +125,18 @@ def answer(status: int) -> Command:
     return Command(f"answer checks with {status}", happen)
 
 
+def replay(disagreeing: int | None) -> Command:
+    def happen(world: World, _: Invariants) -> None:
+        world.replayed = {} if disagreeing is None else {"recorded": compared(disagreeing), "older": compared(0)}
+
+    return Command(f"let the models disagree about {disagreeing} rows", happen)
+
+
+def lose_run(world: World, _: Invariants) -> None:
+    for name in sorted(world.kept("BatchPrediction"))[:1]:
+        world.remove("BatchPrediction", name)
+
+
 def deafen(events: int) -> Command:
     def happen(world: World, _: Invariants) -> None:
         world.deaf_to = world.heard + events
@@ -153,6 +168,8 @@ COMMANDS = st.one_of(
     st.builds(order, st.sampled_from(VERBS), st.sampled_from(["1", "2", "3", "2/x", None])),
     st.builds(send, st.sampled_from([0, 30, 3000]), st.dictionaries(st.integers(1, 4), st.sampled_from([0.05, 1.0]))),
     st.sampled_from([200, 202, 500]).map(answer),
+    st.sampled_from([0, 500, None]).map(replay),
+    st.just(Command("lose a run", lose_run)),
     st.integers(1, 5).map(deafen),
     st.just(Command("restart the routers' counters", restart_routers)),
     st.integers(1, 3).map(fail),
@@ -340,6 +357,18 @@ def update_beside_variants(world: World) -> None:
     world.settle(turns=35)
 
 
+def replay_and_agree(world: World) -> None:
+    world.replayed = {"recorded": compared(0)}
+    world.edit(model=model_of("2"), rollout={"strategy": "Replace", "gates": {"replay": [REPLAY]}})
+    world.settle(turns=30)
+
+
+def replay_and_disagree(world: World) -> None:
+    world.replayed = {"recorded": compared(500)}
+    world.edit(model=model_of("2"), rollout={**FAST_CANARY, "gates": {"replay": [REPLAY]}})
+    world.settle(turns=25)
+
+
 STORIES: list[tuple[Callable[[World], None], Callable[[], World]]] = [
     (deploy_first, a_world),
     (update, lambda: serving().copy()),
@@ -354,6 +383,8 @@ STORIES: list[tuple[Callable[[World], None], Callable[[], World]]] = [
     (pause_and_resume, lambda: rolling_out().copy()),
     (vary_and_change_and_end, lambda: serving().copy()),
     (update_beside_variants, lambda: varied().copy()),
+    (replay_and_agree, lambda: serving().copy()),
+    (replay_and_disagree, lambda: serving().copy()),
 ]
 DEAF_STORIES = [
     (deploy_first, a_world),
@@ -362,6 +393,8 @@ DEAF_STORIES = [
     (fail_after_the_promotion, lambda: serving().copy()),
     (promote_in_full, lambda: rolling_out().copy()),
     (update_beside_variants, lambda: varied().copy()),
+    (replay_and_agree, lambda: serving().copy()),
+    (replay_and_disagree, lambda: serving().copy()),
 ]
 
 
@@ -408,7 +441,7 @@ def end_of(world: World) -> Any:
     revisions += [{**arm, "results": None} for arm in status.get("variants", [])]
     kinds = ("Deployment", "ConfigMap", "Service", "ControllerRevision")
     history = [entry["revision"] for entry in status.get("history", [])]
-    told = sorted(set(world.told()))
+    told = sorted({*world.told(), f"{len(world.kept('BatchPrediction'))} runs"})
     return world.reason(), world.live_weights(), revisions, history, [world.kept(kind) for kind in kinds], told
 
 

@@ -132,7 +132,8 @@ def most_weight(rollout: Rollout, status: RolloutStatus) -> int:
     """The most that a candidate may have where it is."""
     if status.phase in (Phase.DEPLOYING, Phase.PROMOTING):
         return 0 if status.phase is Phase.DEPLOYING else 100
-    checked = rollout.preview is not None or any(gate.path for gate in rollout.gates.http)
+    asked_first = bool(rollout.gates.replay) or any(gate.path for gate in rollout.gates.http)
+    checked = rollout.preview is not None or asked_first
     weights = [step.weight for step in rollout.steps] if rollout.strategy == "Canary" else []
     weights = [0, *weights] if checked else weights
     return weights[status.step] if status.step < len(weights) else 100

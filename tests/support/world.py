@@ -31,6 +31,7 @@ BROKEN = "broken"
 
 TURNS_TO_START = 2
 TURNS_TO_END = 3
+TURNS_TO_COMPARE = 3
 TURNS_TO_READ = 60
 """Turns after which a kubelet refreshes mounted files without being poked."""
 
@@ -143,6 +144,8 @@ class World:
         """What the store holds for a version, where it is not ``digest_of`` it."""
         self.answers: dict[str, Measurement] = {}
         """What is measured for a gate, by its name; nothing where nothing is set."""
+        self.replayed: dict[str, Mapping[str, Any]] = {}
+        """How the runs of a replay gate end (see ``compared``), by the gate's name; without it they never do."""
         self.asked: list[Check] = []
         """What was to be measured so far."""
         self.traffic = 0
@@ -316,6 +319,7 @@ class World:
         for pod in [pod for pod in self.pods.values() if is_router(pod.body)]:
             self._let_router_look(pod)
         self._send_requests()
+        self._let_runs_go_on()
         for deployment in [body for key, body in self.objects.items() if key.kind == "Deployment"]:
             self._scale(deployment)
         for pod in list(self.pods.values()):
@@ -401,6 +405,7 @@ class World:
             raise WriteRefused(" ".join(key), self.refused[key.kind])
         before = self.objects.get(key)
         assert (before["metadata"]["uid"] if before else None) == uid
+        assert not before or key.kind != names.BATCH_KIND, "the spec of a BatchPrediction can't be changed"
         if before and key.kind == "ControllerRevision":
             assert before["data"] == manifest["data"], "the data of a ControllerRevision can't be changed"
         self._count += 1
@@ -435,6 +440,17 @@ class World:
                     failing=self.failing.get(revision, 0.0),
                     milliseconds=self.slow.get(revision, 5),
                 )
+
+    def _let_runs_go_on(self) -> None:
+        """Let the runs of replay gates work for some turns, and then end as a test has set it."""
+        for run in [body for key, body in self.objects.items() if key.kind == names.BATCH_KIND]:
+            status = run.setdefault("status", {"phase": "Working"})
+            age = int(run["metadata"].setdefault("age", 0)) + 1
+            run["metadata"]["age"] = age
+            end = self.replayed.get(run["metadata"]["labels"][names.LABEL_GATE])
+            if end is not None and age >= TURNS_TO_COMPARE and "completionTime" not in status:
+                run["status"] = {**end, "completionTime": self.now.isoformat()}
+                self.hear_of_it()
 
     def _create_pod(self, owner: str, template: dict[str, Any]) -> None:
         self._count += 1
@@ -521,6 +537,17 @@ def model_of(version: str) -> dict[str, Any]:
 def digest_of(version: str) -> str:
     """Name the sha256 of a version's bytes."""
     return version.encode().hex().ljust(64, "0")[:64]
+
+
+def compared(disagreeing: int, *, rows: int = 1000, rejected: int = 0) -> dict[str, Any]:
+    """Build the status of a run that has compared two models on so many rows."""
+    progress = {"text": f"{rows} of {rows} rows", "shards": 1, "rowsIn": rows, "measuredAt": EPOCH.isoformat()}
+    return {
+        "phase": "Complete",
+        "comparison": {"rows": rows - rejected, "disagreeing": disagreeing, "largestDifference": 0.25},
+        "progress": progress,
+        "manifest": "s3://reports/churn/_MANIFEST.json",
+    }
 
 
 def weights_in(config: Mapping[str, Any]) -> dict[int, float]:

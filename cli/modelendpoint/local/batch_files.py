@@ -31,11 +31,11 @@ _MEANINGLESS = {
 }
 
 
-def refuse_without_libraries(name: str) -> None:
+def refuse_without_libraries(called: str) -> None:
     """Raise ``CliError`` where the workers could not start."""
     if find_spec(NEEDED) is None:
         raise CliError(
-            f"BatchPrediction {name} needs the Python package {NEEDED}, which is not installed here."
+            f"{called} needs the Python package {NEEDED}, which is not installed here."
             " Install it: pip install 'modelendpoint[batch]'"
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 from modelendpoint.errors import CliError
 from modelendpoint.linting.documents import Document, Finding, read_documents
 from modelendpoint.linting.lint import lint_document
-from modelendpoint.local.batch_files import CLAIMS, BatchFile, refuse_without_libraries
+from modelendpoint.local.batch_files import CLAIMS, BatchFile, local_uri, refuse_without_libraries
 from modelendpoint.local.copies import Copies
 from modelendpoint.local.objects import key_of
 from modelendpoint_operator import names
@@ -22,6 +22,10 @@ NAMESPACE = "default"
 _ON_THIS_MACHINE = ("file", "pvc")
 _RUN = (names.KIND, names.BATCH_KIND)
 _MOUNTED = ("ConfigMap", "Secret")
+
+_REPLAY_GATES = ("rollout", "gates", "replay")
+_PLACES = ("input", "output")
+"""Parts of a replay gate with a URI."""
 
 _MEANINGLESS = {
     ("model", "serviceAccountName"): "spec.model.serviceAccountName: stores are reached as this shell reaches them",
@@ -65,12 +69,14 @@ def read_sources(paths: Sequence[Path], copies: Copies) -> Sources:
         if manifest["kind"] == names.KIND:
             endpoint = _EndpointFile(manifest, folder)
             manifests.append(endpoint.applied(document, copies))
+            if endpoint.replay_gates:
+                refuse_without_libraries(f"A replay gate of ModelEndpoint {manifest['metadata']['name']}")
             named += endpoint.local_files()
             notes += endpoint.notes()
         elif manifest["kind"] == names.BATCH_KIND:
             batch = BatchFile(manifest, folder)
             manifests.append(_checked(document, batch.relocated()))
-            refuse_without_libraries(manifest["metadata"]["name"])
+            refuse_without_libraries(f"BatchPrediction {manifest['metadata']['name']}")
             notes += batch.notes()
         elif manifest["kind"] in _MOUNTED:
             manifests.append(manifest)
@@ -134,10 +140,20 @@ class _EndpointFile:
     def applied(self, document: Document, copies: Copies) -> dict[str, Any]:
         """Build the manifest to apply: copies stand in for local files; raise ``CliError`` for what would be refused."""
         spec = {**self._spec, "model": self._with_copies(copies)} if self._model else self._manifest.get("spec")
+        if spec is not None and self.replay_gates:
+            spec = self._with_places_of_rows(spec)
         changed = {**self._manifest, "spec": spec}
         if spec is None:
             del changed["spec"]
         return _without_tls(_checked(document, changed))
+
+    @property
+    def replay_gates(self) -> list[dict[str, Any]]:
+        """The gates that compare predictions for recorded rows, as they are written."""
+        value: Any = self._spec
+        for name in _REPLAY_GATES:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return [gate for gate in value if isinstance(gate, dict)] if isinstance(value, list) else []
 
     def local_files(self) -> list[Path]:
         """Name the files that its URIs lead to."""
@@ -152,11 +168,12 @@ class _EndpointFile:
                 f"spec.model.credentialsSecretRef: without a Secret {name} in the files, credentials are taken from "
                 "this shell's environment (AWS_ACCESS_KEY_ID, HF_TOKEN, ...)"
             )
-        uris = [str(part.get("uri")) for part in self._parts()]
+        places = [gate[part] for gate in self.replay_gates for part in _PLACES if isinstance(gate.get(part), dict)]
+        uris = [str(part.get("uri")) for part in (*self._parts(), *places)]
         if any(uri.startswith("pvc://") for uri in uris):
             found.append(CLAIMS)
         if any(uri.startswith("file://") for uri in uris):
-            found.append("file://...: a cluster can't read it; upload the model before you apply this file there")
+            found.append("file://...: a cluster can't read it; upload what it names before you apply this file there")
         return found
 
     def _parts(self) -> list[dict[str, Any]]:
@@ -167,6 +184,20 @@ class _EndpointFile:
         """Find the file that a URI leads to. The claims of ``pvc://`` are folders beside the YAML file."""
         scheme, _, rest = str(part.get("uri")).partition("://")
         return (self._folder / rest).resolve() if scheme in _ON_THIS_MACHINE else None
+
+    def _with_places_of_rows(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Let replay gates read and write files of this machine, as BatchPredictions do."""
+        rollout, gates = spec["rollout"], spec["rollout"]["gates"]
+        replay = [self._relocated(gate) if isinstance(gate, dict) else gate for gate in gates["replay"]]
+        return {**spec, "rollout": {**rollout, "gates": {**gates, "replay": replay}}}
+
+    def _relocated(self, gate: dict[str, Any]) -> dict[str, Any]:
+        places = {name: gate[name] for name in _PLACES if isinstance(gate.get(name), dict)}
+        return gate | {
+            name: {**place, "uri": local_uri(place["uri"], self._folder)}
+            for name, place in places.items()
+            if isinstance(place.get("uri"), str)
+        }
 
     def _with_copies(self, copies: Copies) -> dict[str, Any]:
         model = self._with_copy(self._model, copies)

@@ -61,9 +61,9 @@ COMPANIONS = (DISRUPTION_BUDGETS,)
 """Kinds that no request depends on. They are looked at in every pass and not watched: what happens to them by hand is
 put right by the next resync."""
 
-ON_DEMAND = (AUTOSCALERS, INGRESSES, HTTP_ROUTES)
+ON_DEMAND = (AUTOSCALERS, INGRESSES, HTTP_ROUTES, BATCH_PREDICTIONS)
 """Kinds that an endpoint has only while its spec asks for them; else they are looked at only while its spec is new, when
-one may have to go. They are not watched either."""
+one may have to go. They are not watched either, but for BatchPredictions, which are watched for their own sake."""
 
 
 def connect() -> ApiClient:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import (
+    BATCH_PREDICTIONS,
     CHILDREN,
     COMPANIONS,
     ENDPOINTS,
@@ -132,7 +133,11 @@ class KubernetesCluster:
             found = self._api.get(resource, metadata["namespace"], metadata["name"])
             if found is not None and not _has_owner(found, metadata["ownerReferences"][0]["uid"]):
                 raise ForeignObject(f"{resource.kind} {metadata['name']}")
-            self._api.apply(resource, write.manifest)
+            if resource is BATCH_PREDICTIONS:
+                # The operator has no right to change any: those that people write are of the same kind.
+                self._api.create(resource, metadata["namespace"], write.manifest)
+            else:
+                self._api.apply(resource, write.manifest)
             return
         self._api.apply(resource, {**write.manifest, "metadata": {**metadata, "uid": write.uid}})
 

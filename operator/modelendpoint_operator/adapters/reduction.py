@@ -7,6 +7,7 @@ from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
+from modelendpoint_operator.api.batch_status import BatchPredictionStatus
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.observation import (
     Counters,
@@ -16,6 +17,7 @@ from modelendpoint_operator.observation import (
     Observation,
     PodReport,
     PodSeen,
+    ReplaySeen,
     RevisionRecord,
     RouterSeen,
     RoutesSeen,
@@ -50,6 +52,7 @@ def reduce_observation(
         ),
         routes=_routes(by_ref.values()),
         measurements=measurements or {},
+        replays=_replays(by_ref.values()),
         unknown_kinds=unknown_kinds,
     )
 
@@ -182,6 +185,18 @@ def _counters(cluster: ClusterStats) -> Counters:
         dropped=cluster.dropped,
         latency=cluster.latency,
     )
+
+
+def _replays(bodies: Iterable[Body]) -> dict[str, ReplaySeen]:
+    """Read the runs of replay gates."""
+    return {
+        body["metadata"]["name"]: ReplaySeen(
+            gate=body["metadata"].get("labels", {}).get(names.LABEL_GATE, ""),
+            status=BatchPredictionStatus.model_validate(body.get("status") or {}),
+        )
+        for body in bodies
+        if body["kind"] == names.BATCH_KIND
+    }
 
 
 def _routes(bodies: Iterable[Body]) -> RoutesSeen | None:

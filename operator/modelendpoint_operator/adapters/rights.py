@@ -28,7 +28,7 @@ RIGHTS = (
     Right(group=GROUP, resource=f"{PLURAL}/status", verbs=("patch",)),
     # For `blockOwnerDeletion` in the children's owner references, where the cluster checks it (OpenShift does).
     Right(group=GROUP, resource=f"{PLURAL}/finalizers", verbs=("update",)),
-    # A schedule's runs are BatchPredictions that the operator creates and, when they are old, deletes.
+    # The runs of a schedule and of replay gates are BatchPredictions that the operator creates and, later, deletes.
     Right(group=GROUP, resource=BATCH_PLURAL, verbs=(*READ, "create", "delete")),
     Right(group=GROUP, resource=f"{BATCH_PLURAL}/status", verbs=("patch",)),
     Right(group=GROUP, resource=f"{BATCH_PLURAL}/finalizers", verbs=("update",)),

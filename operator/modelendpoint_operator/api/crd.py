@@ -25,6 +25,7 @@ DESCRIPTION = (
 LIST_KEYS = {
     "spec.rollout.gates.http": "name",
     "spec.rollout.gates.prometheus": "name",
+    "spec.rollout.gates.replay": "name",
     "spec.shadows": "name",
     "spec.variants": "name",
     "status.conditions": "type",

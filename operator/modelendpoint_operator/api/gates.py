@@ -9,6 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from modelendpoint_operator.api.base import ApiModel
+from modelendpoint_operator.api.data import Columns, Compression, Format, Tolerance
+from modelendpoint_operator.api.references import SecretReference
+from modelendpoint_operator.api.resources import ResourceAmounts, Resources
 
 GateName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
 Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -78,6 +81,56 @@ class HttpGate(ApiModel):
     """Failed measurements in a row that fail the gate."""
 
 
+class ReplayInput(ApiModel):
+    """Recorded rows."""
+
+    uri: Annotated[str, Field(pattern=r"^(s3|gs|az|https|pvc|configmap)://[!-z|~]+$", min_length=1, max_length=1024)]
+    """A file, a prefix that ends in /, or a glob: s3://bucket/key, gs://bucket/key, az://container/key,
+    https://host/path, pvc://claim/path or configmap://name/key."""
+    format: Format | None = None
+    """Format of the files. Without it their names tell: .csv, .jsonl, .parquet, with .gz or .zst behind."""
+    compression: Compression | None = None
+    """Compression of the files. Without it their names tell."""
+    credentials_secret_ref: SecretReference | None = None
+    """Secret with the credentials of the store, one key each. Whoever names it here must be allowed to get it."""
+
+
+class ReplayOutput(ApiModel):
+    """Where it is written down how the revisions differ."""
+
+    uri: Annotated[str, Field(pattern=r"^(s3|gs|az|pvc)://[!-z|~]+$", min_length=1, max_length=900)]
+    """Folder in which each run gets a folder of its own: with the rows that the two disagree about, and a summary."""
+    credentials_secret_ref: SecretReference | None = None
+    """Secret with the credentials of the store, one key each. Whoever names it here must be allowed to get it."""
+
+
+class ReplayGate(ApiModel):
+    """Let the candidate and the stable revision predict for the same recorded rows, and compare the predictions."""
+
+    name: GateName
+    """Name of the gate."""
+    input: ReplayInput
+    """The rows, as in a BatchPrediction's spec.input."""
+    output: ReplayOutput
+    """Where the comparison goes."""
+    columns: Columns | None = None
+    """Which columns go into the models, as in a BatchPrediction's spec.columns."""
+    max_disagreement_percent: Annotated[float, Field(ge=0, le=100, strict=True)] = 1
+    """Percent of the rows about which the two may disagree. A row that only one of them can predict counts as one."""
+    max_rejected_percent: Annotated[float, Field(ge=0, le=100, strict=True)] = 1
+    """Percent of the rows that neither can predict; above it the rows are no measure, and the gate can't tell."""
+    absolute_tolerance: Tolerance | None = None
+    """Largest difference of two numbers that still agree. Without it 0.00001."""
+    relative_tolerance: Tolerance | None = None
+    """Largest difference as a share of the number. Without it 0.0001."""
+    parallelism: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    """Number of worker pods. Each loads both models."""
+    resources: Resources = Resources(
+        requests=ResourceAmounts(cpu="500m", memory="512Mi"), limits=ResourceAmounts(memory="2Gi")
+    )
+    """Compute resources of each worker pod. Without them 500m CPU and 512Mi memory are requested, up to 2Gi used."""
+
+
 class InsufficientDataAction(StrEnum):
     """What happens when a gate still can't tell at its deadline."""
 
@@ -106,6 +159,9 @@ class Gates(ApiModel):
     """Questions to Prometheus."""
     http: Annotated[list[HttpGate], Field(max_length=10)] = []
     """HTTP checks. Those with a path must pass before the candidate gets any traffic, on the first deployment too."""
+    replay: Annotated[list[ReplayGate], Field(max_length=4)] = []
+    """Comparisons of the predictions for recorded rows, which must pass before the candidate gets any traffic. There is
+    none on the first deployment, nor for a revision that served before."""
     minimum_requests: Annotated[int, Field(ge=1, le=1000000, strict=True)] = 50
     """Requests that the candidate must have answered in a step before a comparison can pass."""
     confidence_percent: Annotated[float, Field(ge=50, le=99.99, strict=True)] = 95

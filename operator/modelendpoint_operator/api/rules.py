@@ -120,7 +120,8 @@ def data_rules(at: str) -> tuple[Rule, ...]:
         Rule(
             at=uri,
             rule="!self.matches('^[a-z0-9]+://[^/]*@')",
-            message=f"must not hold credentials: put them into a Secret and name it in {at}.credentialsSecretRef",
+            message="must not hold credentials: put them into a Secret and name it in "
+            f"{at.replace('.items', '[]')}.credentialsSecretRef",
         ),
         Rule(
             at=at,
@@ -131,13 +132,40 @@ def data_rules(at: str) -> tuple[Rule, ...]:
     )
 
 
+def _replay_rules(gates: str) -> tuple[Rule, ...]:
+    return (
+        *data_rules(f"{gates}.items.input"),
+        Rule(
+            at=f"{gates}.items.input.uri",
+            rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
+            message="must be configmap://<name>/<key>",
+        ),
+        *data_rules(f"{gates}.items.output"),
+        Rule(
+            at=f"{gates}.items.output.uri",
+            rule="!self.matches('[*?[]')",
+            message="must be one folder: leave out *, ? and [",
+        ),
+        Rule(
+            at=f"{gates}.items",
+            rule="!self.input.uri.endsWith('/') || !self.output.uri.startsWith(self.input.uri)",
+            message="must not be inside input.uri: what is written would be read",
+            field=".output.uri",
+        ),
+        *_resources_rules(f"{gates}.items"),
+    )
+
+
 def _server_rules(at: str) -> tuple[Rule, ...]:
+    return (*_resources_rules(at), *_placement_rules(at))
+
+
+def _resources_rules(at: str) -> tuple[Rule, ...]:
     return (
         _at_most_the_limit(at, "cpu"),
         _at_most_the_limit(at, "memory"),
         _memory_in_bytes(at, "requests"),
         _memory_in_bytes(at, "limits"),
-        *_placement_rules(at),
     )
 
 
@@ -272,6 +300,7 @@ RULES = (
         rule="has(self.path) != has(self.url)",
         message="must have either path, to ask the candidate, or url, to ask a service of your own",
     ),
+    *_replay_rules("spec.rollout.gates.replay"),
     Rule(
         at="spec.routing.auth",
         rule="[has(self.none), has(self.apiKeys), has(self.jwt)].filter(chosen, chosen).size() == 1",

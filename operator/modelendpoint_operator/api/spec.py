@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from modelendpoint_operator import names
 from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.data import Tolerance
 from modelendpoint_operator.api.exposure import Gateway, Ingress
@@ -291,6 +292,7 @@ class ModelEndpointSpec(ApiModel):
             "HorizontalPodAutoscaler": by_cpu,
             "HTTPRoute": self.routing.gateway is not None,
             "Ingress": self.routing.ingress is not None,
+            names.BATCH_KIND: bool(self.rollout.gates.replay),
         }
         return frozenset(kind for kind, is_asked in asked.items() if is_asked)
 

@@ -218,7 +218,7 @@ class FindingStatus(ComparisonNumbers):
     """The latest answer of a gate in this step."""
 
     gate: str
-    """errorRate, latency, prometheus/<name> or http/<name>."""
+    """errorRate, latency, prometheus/<name>, http/<name> or replay/<name>."""
     verdict: Verdict
     """Pass, Fail, or InsufficientData when it can't tell yet."""
     message: str
@@ -244,6 +244,19 @@ class CheckStatus(ApiModel):
     """Wrong results in a row."""
 
 
+class ReplayStatus(ApiModel):
+    """A run over recorded rows that a replay gate asked for."""
+
+    gate: str
+    """Name of the gate."""
+    run: str
+    """Name of its BatchPrediction."""
+    since: datetime
+    """When it was asked for."""
+    overruled: bool = False
+    """Whether a person went on although it failed."""
+
+
 class RolloutStatus(ApiModel):
     """A rollout under way, or just over while bakeSeconds run."""
 
@@ -267,6 +280,8 @@ class RolloutStatus(ApiModel):
     """When the findings were written."""
     checks: list[CheckStatus] = []
     """What Prometheus and HTTP gates measured last."""
+    replays: list[ReplayStatus] = []
+    """The runs of replay gates. Unlike the rest they are kept from one step to the next."""
     baseline: list[BaselineStatus] = []
     """The routers' counters at measuredSince; what they count is never reset."""
     reference: CountsStatus | None = None

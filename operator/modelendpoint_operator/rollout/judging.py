@@ -14,12 +14,13 @@ from modelendpoint_operator.api.status import (
     Decision,
     FindingStatus,
     Phase,
+    ReplayStatus,
     RolloutStatus,
     Verdict,
 )
 from modelendpoint_operator.observation import Check
-from modelendpoint_operator.rollout.course import Course, Situation, remembered
-from modelendpoint_operator.rollout.gates import error_rate, latency
+from modelendpoint_operator.rollout.course import Course, Situation, is_known, present_step, remembered
+from modelendpoint_operator.rollout.gates import error_rate, latency, replay
 from modelendpoint_operator.rollout.gates.checks import (
     CheckGate,
     due_checks,
@@ -29,6 +30,7 @@ from modelendpoint_operator.rollout.gates.checks import (
     wanted_gates,
 )
 from modelendpoint_operator.rollout.gates.finding import Counts, Finding
+from modelendpoint_operator.rollout.gates.replay import Pair
 from modelendpoint_operator.rollout.measuring import as_status, baseline_of, counts_ever, counts_since, from_status
 from modelendpoint_operator.rollout.steps import FULL, steps_of
 
@@ -60,7 +62,7 @@ def begin_period(course: Course, situation: Situation, *, weight: int, compared_
 
 
 def end_period(course: Course) -> Course:
-    """Forget what was measured: it says nothing about what comes now."""
+    """Forget what was measured: it says nothing about what comes now. Recorded rows stay what they are."""
     nothing: dict[str, object] = {"findings": [], "checks": [], "baseline": []}
     return remembered(course, measured_since=None, measured_at=None, reference=None, **nothing)
 
@@ -77,7 +79,7 @@ def judge(course: Course, situation: Situation) -> Course:
     # What was asked before the period began says nothing about it.
     measurements = situation.seen.measurements if rollout.measured_since < situation.now else {}
     checks = remember(_checks(course, situation), rollout.checks, measurements, now=situation.now)
-    course = remembered(course, baseline=baseline, checks=list(checks))
+    course = remembered(course, baseline=baseline, checks=list(checks), replays=list(_replays(course, situation)))
     findings = [_as_status(finding) for finding in _findings(course, situation)]
     if not _is_news(rollout, findings, situation):
         return course
@@ -97,6 +99,13 @@ def undecided_of(course: Course) -> list[FindingStatus]:
     """Name the gates that can't tell."""
     findings = course.rollout.findings if course.rollout else []
     return [finding for finding in findings if finding.verdict is Verdict.INSUFFICIENT_DATA]
+
+
+def overrule(course: Course) -> Course:
+    """Remember that a person went on although recorded rows speak against the candidate: they always will."""
+    assert course.rollout is not None
+    failed = {finding.gate for finding in course.rollout.findings if finding.verdict is Verdict.FAIL}
+    return remembered(course, replays=list(replay.overrule(course.rollout.replays, failed)))
 
 
 def with_verdict(course: Course, situation: Situation, finding: FindingStatus) -> Course:
@@ -155,6 +164,9 @@ def time_to_look(course: Course, situation: Situation) -> timedelta | None:
     if course.is_baking and rollout.held_by is not None:
         return None
     waits = [time_to_measure(_checks(course, situation), rollout.checks, now=situation.now)]
+    if rollout.replays:
+        asks = _asks_replays(course, situation)
+        waits.append(replay.time_to_look(rollout.replays, situation.seen.replays, asks=asks))
     gates = _gates(situation)
     if _has_traffic(course) and (gates.error_rate or gates.latency):
         waits.append(LOOK if situation.now - rollout.measured_since < FRESH else LOOK_LATER)
@@ -165,10 +177,37 @@ def _findings(course: Course, situation: Situation) -> Iterator[Finding]:
     assert course.rollout is not None
     yield from _compared(course, situation)
     yield from judge_checks(_checks(course, situation), course.rollout.checks)
+    found = replay.judge_replays(_gates(situation).replay, course.rollout.replays, situation.seen.replays)
+    # The gate was passed, or a person went on without: later only what speaks against the candidate matters.
+    yield from (one for one in found if one.verdict is Verdict.FAIL or _asks_replays(course, situation))
 
 
 def _checks(course: Course, situation: Situation) -> dict[str, CheckGate]:
     return wanted_gates(_gates(situation), has_traffic=_has_traffic(course))
+
+
+def _replays(course: Course, situation: Situation) -> tuple[ReplayStatus, ...]:
+    """Keep the runs of replay gates in mind, and ask for new ones while the candidate has no traffic."""
+    assert course.rollout is not None
+    gates = _gates(situation).replay
+    if not gates or course.candidate is None or course.stable is None:
+        return ()
+    return replay.remember(
+        gates,
+        course.rollout.replays,
+        situation.seen.replays,
+        pair=Pair(endpoint=situation.endpoint, candidate=course.candidate, stable=course.stable),
+        asks=_asks_replays(course, situation),
+        now=situation.now,
+    )
+
+
+def _asks_replays(course: Course, situation: Situation) -> bool:
+    """Say whether replay gates are asked now: before any traffic, of a candidate that is not known."""
+    assert course.rollout is not None
+    step = present_step(course, situation)
+    waits = course.rollout.phase in (Phase.HOLDING, Phase.PAUSED)
+    return waits and step is not None and step.weight == 0 and not is_known(course, situation)
 
 
 def _has_traffic(course: Course) -> bool:
@@ -205,12 +244,19 @@ def _compared_with(course: Course, situation: Situation) -> Counts | None:
 
 
 def _is_news(rollout: RolloutStatus, findings: Sequence[FindingStatus], situation: Situation) -> bool:
-    verdicts, before = ({entry.gate: entry.verdict for entry in entries} for entries in (findings, rollout.findings))
-    if verdicts != before or rollout.measured_at is None or rollout.measured_since is None:
-        return verdicts != before
+    told, before = _told(findings), _told(rollout.findings)
+    if told != before or rollout.measured_at is None or rollout.measured_since is None:
+        return told != before
     age = situation.now - rollout.measured_since
     pause = min(max(WRITE_AFTER, age / 20), WRITE_AFTER_AT_MOST)
     return list(findings) != rollout.findings and situation.now - rollout.measured_at >= pause
+
+
+def _told(findings: Sequence[FindingStatus]) -> dict[str, tuple[Verdict, str]]:
+    """Say what is written down at once: verdicts, and the words of gates that do not count requests."""
+    return {
+        entry.gate: (entry.verdict, entry.message if entry.candidate_requests is None else "") for entry in findings
+    }
 
 
 _REASONS = {

@@ -42,6 +42,7 @@ from modelendpoint_operator.rollout.course import (
     Course,
     Situation,
     hold_left,
+    is_known,
     present_step,
     previous_revision,
     remembered,
@@ -57,6 +58,7 @@ from modelendpoint_operator.rollout.judging import (
     failure_of,
     judge,
     measured_step,
+    overrule,
     undecided_of,
     with_verdict,
 )
@@ -116,9 +118,9 @@ def _deploying(course: Course, situation: Situation) -> Course:
         return course
     step = present_step(course, situation)
     if step is None:
-        return _enter(course, Phase.PROMOTING, situation)
+        return _enter(_with_skipped(course, situation), Phase.PROMOTING, situation)
     there = step.weight == 0 or stable_is_there(course, situation)
-    return _enter(course, Phase.SHIFTING, situation) if there else course
+    return _enter(_with_skipped(course, situation), Phase.SHIFTING, situation) if there else course
 
 
 def _shifting(course: Course, situation: Situation) -> Course:
@@ -320,7 +322,20 @@ def _next_step(course: Course, situation: Situation) -> Course:
 
 def _overruled(course: Course, situation: Situation) -> Course:
     """Go to the next step because a person wants it, whatever the gates found."""
-    return end_period(_next_step(course, situation))
+    return end_period(_next_step(overrule(course), situation))
+
+
+def _with_skipped(course: Course, situation: Situation) -> Course:
+    """Tell of gates that are not asked of this candidate, when it leaves for its first step."""
+    assert course.rollout is not None
+    gates = situation.endpoint.spec.rollout.gates.replay
+    if not gates or course.rollout.step > 0 or course.is_going_back or not is_known(course, situation):
+        return course
+    skipped = ", ".join(f"replay/{gate.name}" for gate in gates)
+    why = (
+        "nothing serves that it could be compared with" if course.stable is None else "it served before, or serves now"
+    )
+    return course.with_note("GateSkipped", f"Revision {course.candidate} goes on without {skipped}: {why}")
 
 
 def _deploy_again(course: Course, situation: Situation) -> Course:

@@ -9,10 +9,11 @@ def steps_of(spec: ModelEndpointSpec, *, known: bool = False) -> tuple[Step, ...
     """Name the steps that a candidate goes through before it gets everything.
 
     A step of weight 0 is a check before any traffic. A candidate from whose traffic there is nothing to learn
-    (``known``) has no step but that.
+    (``known``) has no step but that; nothing is to be learned from its predictions for recorded rows either.
     """
     rollout = spec.rollout
-    check = (Step(weight=0),) if any(gate.path for gate in rollout.gates.http) else ()
+    is_checked = any(gate.path for gate in rollout.gates.http) or (bool(rollout.gates.replay) and not known)
+    check = (Step(weight=0),) if is_checked else ()
     if known or rollout.strategy is Strategy.REPLACE:
         return check
     if rollout.strategy is Strategy.BLUE_GREEN:

@@ -109,6 +109,36 @@ def test_an_endpoint_that_is_there_twice_is_refused(folder: Path) -> None:
         read(write(folder, an_endpoint()), write(folder, an_endpoint(), file="again.yaml"))
 
 
+REPLAY = {"name": "recorded", "input": {"uri": "file://rows/"}, "output": {"uri": "pvc://reports/"}}
+
+
+def test_replay_gates_read_and_write_files_of_this_machine(folder: Path) -> None:
+    path = write(folder, an_endpoint(rollout={"gates": {"errorRate": {}, "replay": [REPLAY]}}))
+    sources = read(path)
+    gates = sources.manifests[0]["spec"]["rollout"]["gates"]
+    (gate,) = gates["replay"]
+
+    assert gate["input"]["uri"] == f"{FILES}{str(folder).lstrip('/')}/rows/"
+    assert gate["output"]["uri"] == f"{FILES}{str(folder).lstrip('/')}/reports/"
+    assert gates["errorRate"] == {}
+    assert any(note.startswith("pvc://<claim>") for note in sources.notes)
+    assert any(note.startswith("file://...") for note in sources.notes)
+
+
+@pytest.mark.parametrize("gate", [5, {**REPLAY, "input": 5}, {**REPLAY, "input": {"uri": 5}}, {"name": "recorded"}])
+def test_a_replay_gate_that_is_none_is_refused(folder: Path, gate: Any) -> None:
+    with pytest.raises(CliError, match="replay"):
+        read(write(folder, an_endpoint(rollout={"gates": {"replay": [gate]}})))
+
+
+def test_a_replay_gate_without_the_package_that_its_workers_need_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelendpoint.local.batch_files.find_spec", lambda name: None)
+    with pytest.raises(CliError, match="A replay gate of ModelEndpoint churn needs the Python package pyarrow"):
+        read(write(folder, an_endpoint(rollout={"gates": {"replay": [REPLAY]}})))
+
+
 def test_what_means_nothing_here_is_said_once(folder: Path) -> None:
     spec: dict[str, Any] = {"server": {"resources": {"limits": {"memory": "1Gi"}}}, "routing": {"replicas": 3}}
     pod = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "other"}}

@@ -246,6 +246,25 @@ def test_an_object_that_is_new_is_created(
     assert request.query == {"fieldManager": "modelendpoint-operator", "force": "true", "fieldValidation": "Strict"}
 
 
+def test_a_run_of_a_gate_is_created_and_never_patched_and_seen_with_what_it_found(
+    cluster: KubernetesCluster, server: FakeApiServer, endpoint: ModelEndpoint
+) -> None:
+    labels = {names.LABEL_ENDPOINT: "churn", names.LABEL_GATE: "recorded"}
+    metadata = {"name": "run-1", "namespace": "shop", "labels": labels, "ownerReferences": [OWNER]}
+    run = {"apiVersion": names.API_VERSION, "kind": names.BATCH_KIND, "metadata": metadata, "spec": {"a": 1}}
+    for _ in range(2):  # the second time it is there already
+        cluster.apply(endpoint, Plan(applies=(Apply(manifest=run, uid=None),)), now=NOW)
+
+    path = "/apis/modelendpoint.dev/v1alpha1/namespaces/shop/batchpredictions"
+    assert set(server.writes()) == {("POST", "batchpredictions")}
+    assert server.objects[f"{path}/run-1"]["spec"] == {"a": 1}
+
+    server.objects[f"{path}/run-1"]["status"] = {"comparison": {"rows": 5, "disagreeing": 1}}
+    seen = cluster.observe(endpoint, ()).replays["run-1"]
+    assert seen.gate == "recorded" and seen.status.comparison is not None
+    assert (seen.status.comparison.rows, seen.status.comparison.disagreeing, seen.ended) == (5, 1, False)
+
+
 @pytest.mark.parametrize("owners", [None, [{"uid": "other"}]])
 def test_a_foreign_object_of_that_name_is_never_touched(
     cluster: KubernetesCluster, server: FakeApiServer, endpoint: ModelEndpoint, owners: Any

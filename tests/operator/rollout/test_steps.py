@@ -11,6 +11,7 @@ from modelendpoint_operator.rollout.steps import pods_in_step, pods_needed, repl
 
 PATH = {"http": [{"name": "first", "path": "/v1/models/churn"}]}
 URL = {"http": [{"name": "judge", "url": "http://judge/"}]}
+REPLAY = {"replay": [{"name": "rows", "input": {"uri": "s3://rows/a.csv"}, "output": {"uri": "s3://reports/"}}]}
 TWO = [{"weight": 10, "holdSeconds": 5}, {"weight": 50, "pause": True}]
 
 
@@ -30,6 +31,9 @@ def a_rollout(**rollout: Any) -> Rollout:
         ({"steps": TWO, "gates": PATH}, [0, 10, 50], [0]),
         ({"steps": []}, [], []),
         ({"steps": [], "gates": PATH}, [0], [0]),
+        ({"steps": TWO, "gates": REPLAY}, [0, 10, 50], []),
+        ({"steps": TWO, "gates": {**REPLAY, **PATH}}, [0, 10, 50], [0]),
+        ({"strategy": "Replace", "gates": REPLAY}, [0], []),
         ({"strategy": "Replace"}, [], []),
         ({"strategy": "Replace", "gates": PATH}, [0], [0]),
         ({"strategy": "BlueGreen"}, [], []),

@@ -35,7 +35,7 @@ class Finding:
     """The answer of one gate at one moment."""
 
     gate: str
-    """``errorRate``, ``latency``, ``prometheus/<name>`` or ``http/<name>``."""
+    """``errorRate``, ``latency``, ``prometheus/<name>``, ``http/<name>`` or ``replay/<name>``."""
     verdict: Verdict
     message: str
     """One sentence with the numbers, for people."""
