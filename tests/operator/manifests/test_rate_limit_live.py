@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.manifests.rate_limit import build_rate_limit_filters
+from modelendpoint_operator.manifests.rate_limit import MOST_BUCKETS, build_rate_limit_filters
 from support.router_rig import RouterRig, an_endpoint, traffic
 from support.routers import ModelServer, wait_until
 from support.tokens import AUDIENCE, ISSUER, SigningKey, key_set
@@ -145,6 +145,16 @@ def test_many_connections_of_one_caller_have_one_limit(router: Limited) -> None:
         thread.join()
 
     assert found == {200: 100, 429: 300}
+
+
+def test_a_caller_who_is_silent_while_many_others_ask_has_a_full_bucket_again(router: Limited) -> None:
+    router.serve(limited(1, by="Header", header="x-customer-id"))
+    with router.rig.client() as client:
+        assert [client.ask(customer("first"))[0] for _ in range(2)] == [200, 429]
+        others = Counter(client.ask(customer(f"{number}" + "x" * 1000))[0] for number in range(MOST_BUCKETS))
+
+        assert others == {200: MOST_BUCKETS}
+        assert client.ask(customer("first"))[0] == 200
 
 
 def test_all_keys_of_a_client_have_one_limit_and_wrong_keys_use_up_nobodys(router: Limited) -> None:
