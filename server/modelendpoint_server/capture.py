@@ -195,12 +195,15 @@ class Capture(Collector):
         try:
             connection = self._connected(now)
             if connection is None:
+                self._forget_unwanted()
                 return
             self._count_taken(connection)
             self._tell(connection)
             while exchanges := self._next(_AT_ONCE):
                 connection.send(exchanges)
                 self._count_taken(connection)
+            if not self._threshold and not connection.outstanding:
+                self._disconnect(0.0)
         except OSError as error:
             _LOG.warning("The monitor can't be reached: %s", error)
             self._disconnect(now)
@@ -214,13 +217,16 @@ class Capture(Collector):
             return
         self._modified = modified
         config = Config.read(self._file) if modified is not None else Config()
-        if config.address != self._config.address:
+        if config.address and config.address != self._config.address:
             self._disconnect(0.0)
             self._tries_at = self._pause = 0.0
         self._config = config
         self._threshold = threshold_of(config.percent) if config.address else 0
-        if not self._threshold:
-            with self._lock:
+
+    def _forget_unwanted(self) -> None:
+        """Drop what waits when nobody wants samples any more and nobody is there to take the last ones."""
+        with self._lock:
+            if not self._threshold and self._queue:
                 self._dropped["lost"] += len(self._queue)
                 self._queue.clear()
                 self._bytes = 0

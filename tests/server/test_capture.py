@@ -151,6 +151,31 @@ def test_what_the_monitor_says_it_has_taken_is_sent_and_the_rest_is_lost_with_th
     assert sampler.counted() == (5, 3, 0, 2)
 
 
+def test_samples_that_were_taken_before_it_ended_are_still_sent(sampler: Sampler) -> None:
+    with listening() as monitor:
+        sampler.configure(percent=100, port=monitor.getsockname()[1])
+        sampler.turn()
+        sampler.take(1)
+        sampler.turn()
+        sampler.take(2)
+        sampler.switch_off()
+        sampler.turn()
+        sampler.take(3)
+        connection, _ = monitor.accept()
+        with connection:
+            connection.settimeout(10)
+            buffer = bytearray()
+            while b'"r2"' not in buffer:
+                buffer += connection.recv(65536)
+            connection.sendall(write_count(2))
+            while sampler.counted()[1] < 2:
+                sampler.turn()
+            sampler.turn()
+            assert connection.recv(65536) == b""
+        assert b'"r3"' not in buffer
+    assert sampler.counted() == (2, 2, 0, 0)
+
+
 def test_a_monitor_that_moves_is_followed_and_keeps_what_waits(sampler: Sampler) -> None:
     sampler.configure(percent=100, port=1)
     sampler.turn()

@@ -134,7 +134,7 @@ class _Bucket:
         if _FULL.search(str(error)):
             return StorageFull(f"The store of {self.shown} has no more room. Make room in it.")
         if _NO_BUCKET.search(str(error)):
-            return InvalidBatch(f"The bucket of {self.shown} does not exist. Correct {self._field}.uri.")
+            return self.no_bucket()
         # The client's way to say that it looked for credentials everywhere is an error without words.
         has_none = not self._has_credentials and self.root is None and detail_of(error) == type(error).__name__
         if has_none or is_refusal(error) or isinstance(error, PermissionError | ValueError):
@@ -145,6 +145,10 @@ class _Bucket:
         return StoreUnavailable(
             f"The store of {self.shown} can't be reached or is in trouble ({detail_of(error)}). It is tried again."
         )
+
+    def no_bucket(self) -> InvalidBatch:
+        """Say that the bucket does not exist."""
+        return InvalidBatch(f"The bucket of {self.shown} does not exist. Correct {self._field}.uri.")
 
     def list(self, prefix: str) -> list[StoredFile]:
         """List all files below a folder."""
@@ -306,7 +310,11 @@ class Target:
 
     def put(self, path: str, file: Path) -> None:
         """Store a file; nobody sees it before it is whole."""
-        self._bucket.call(lambda: obstore.put(self._bucket.client, self._at(path), file))
+        try:
+            self._bucket.call(lambda: obstore.put(self._bucket.client, self._at(path), file))
+        except FileNotFoundError as error:
+            # Nothing need be there to write a file but the bucket.
+            raise self._bucket.no_bucket() from error
 
     def create(self, path: str, data: bytes) -> bool:
         """Store a small file unless there is one already; tell whether it was stored."""

@@ -248,10 +248,12 @@ class Captures:
             except Exception as error:  # noqa: BLE001  also a thread that meets a bug must go on
                 # Opened anew, it has the credentials that are there then.
                 target = None
+                trouble = Trouble(_reason_of(error), str(error))
                 if not isinstance(error, ServerError):
                     _LOG.exception("Unexpected error")
+                    trouble = Trouble("InternalError", f"Files can't be stored ({type(error).__name__}).")
                 with self._changed:
-                    self._complain(Trouble(_reason_of(error), str(error)))
+                    self._complain(trouble)
                 if self._stop.wait(pause):
                     return
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -176,6 +176,17 @@ def test_nothing_is_stored_while_a_hidden_column_is_unknown_or_the_key_is_missin
         assert store.list("captures") == []
 
 
+def test_a_bucket_that_does_not_exist_is_named(tmp_path: Path, store: LocalStore, served: Server) -> None:
+    with store.serve(), monitor_of(tmp_path, store, uri="s3://nowhere/captures", maxSeconds=0.1) as monitor:
+        switch_on(tmp_path, served, monitor.port)
+        wait_until(lambda: monitor.report()["capture"]["reason"])
+        told = monitor.report()["capture"]
+        assert told["reason"] == "StoreNotFound"
+        assert told["message"] == (
+            "The bucket of s3://nowhere/captures does not exist. Correct monitoring.capture.uri."
+        )
+
+
 def test_only_the_share_that_was_asked_for_is_stored_of_what_servers_send(
     tmp_path: Path, store: LocalStore, served: Server
 ) -> None:
