@@ -5,6 +5,7 @@ The only module here that knows obstore. Trouble that passes is waited for, boun
 
 import contextlib
 import dataclasses
+import hashlib
 import re
 import shutil
 import threading
@@ -94,6 +95,8 @@ def open_source(uri: str, access: Access, patience: Patience) -> Source:
     parsed = _parse(uri, "input.uri", (*_BUCKETS, *_LOCAL, "https", "http"))
     if parsed.scheme in ("https", "http"):
         return WebSource(parsed, access, patience)
+    if parsed.scheme == "configmap":
+        return ConfigMapSource(parsed, access, patience)
     return StoreSource(parsed, access, patience)
 
 
@@ -223,6 +226,28 @@ class StoreSource:
         yield self.read(file, 0, file.size or 0)
 
 
+class ConfigMapSource(StoreSource):
+    """Keys of a ConfigMap. Each pod has files of its own of them, so only what is in them tells whether they changed."""
+
+    def files(self) -> list[StoredFile]:
+        """List the keys, each with the digest of what is in it; there is no more than a megabyte."""
+        return [dataclasses.replace(file, version=_sha256(self._content(file))) for file in super().files()]
+
+    def read(self, file: StoredFile, start: int, end: int) -> bytes:
+        """Read a range; raise ``InputChanged`` if there is something else in the key by now."""
+        data = self._content(file)
+        if _sha256(data) != file.version:
+            raise _changed(file, self.shown)
+        return data[start:end]
+
+    def _content(self, file: StoredFile) -> bytes:
+        try:
+            data = self._bucket.call(lambda: obstore.get(self._bucket.client, file.path).bytes())
+        except FileNotFoundError as error:
+            raise _changed(file, self.shown) from error
+        return memoryview(data).tobytes()
+
+
 class WebSource:
     """The one file at a URL."""
 
@@ -348,6 +373,10 @@ def glob_pattern(path: str) -> re.Pattern[str]:
     return re.compile(
         "".join(parts.get(token) or re.escape(token) for token in re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", path))
     )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _is_hidden(path: str) -> bool:

@@ -62,6 +62,11 @@ def test_a_child_names_its_parent(labels: dict[str, str], key: Key | None) -> No
             {names.LABEL_SCHEDULE: "weekly"},
             {Key(names.BATCH_KIND, "shop", "x"), Key(names.BATCH_KIND, "shop", "weekly")},
         ),
+        (
+            names.BATCH_PLURAL,
+            {names.LABEL_ENDPOINT: "churn", names.LABEL_GATE: "recorded"},
+            {Key(names.BATCH_KIND, "shop", "x"), Key(names.KIND, "shop", "churn")},
+        ),
         ("jobs", {names.LABEL_BATCH: "weekly"}, {Key(names.BATCH_KIND, "shop", "weekly")}),
         ("pods", {names.LABEL_BATCH: "weekly"}, {Key(names.BATCH_KIND, "shop", "weekly")}),
         ("pods", {names.LABEL_ENDPOINT: "churn"}, {Key(names.KIND, "shop", "churn")}),

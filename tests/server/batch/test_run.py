@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -365,19 +366,42 @@ def test_a_link_out_of_a_claim_is_refused(tmp_path: Path) -> None:
     assert (ended.code, ended.words["reason"]) == (42, "InputForbidden")
 
 
-def test_a_claim_and_a_config_map_hold_input_and_output(tmp_path: Path) -> None:
+def mount_config_map(folder: Path, content: bytes, *, pod: int) -> None:
+    """Write a ConfigMap with one key as the kubelet does: for each pod its own files, at another time."""
+    data = folder / "configmap" / "rows" / f"..{pod}"
+    data.mkdir(parents=True)
+    (data / "a.csv").write_bytes(content)
+    os.utime(data / "a.csv", (1_800_000_000 + pod, 1_800_000_000 + pod))
+    (folder / "configmap" / "rows" / "a.csv").unlink(missing_ok=True)
+    (folder / "configmap" / "rows" / "a.csv").symlink_to(f"..{pod}/a.csv")
+
+
+@pytest.fixture
+def config_map_batch(tmp_path: Path) -> Batch:
+    """A run that was planned, with a ConfigMap as its input and a claim for its output."""
     batch = a_batch(tmp_path)
-    for folder in ("pvc/data", "configmap/rows/..data"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "configmap/rows/..data/a.csv").write_bytes(FILES["a.csv"])
-    (tmp_path / "configmap/rows/a.csv").symlink_to("..data/a.csv")
+    (tmp_path / "pvc" / "data").mkdir(parents=True)
     batch.settings["MODELENDPOINT_PVC_DIR"] = str(tmp_path / "pvc")
     batch.settings["MODELENDPOINT_CONFIGMAP_DIR"] = str(tmp_path / "configmap")
     batch.run["input"]["uri"], batch.run["output"]["uri"] = "configmap://rows/a.csv", "pvc://data/scores"
+    mount_config_map(tmp_path, FILES["a.csv"], pod=1)
     assert batch.do("plan").code == 0, batch.words()
-    ended = batch.do("work")
-    assert (ended.code, ended.words["manifest"]) == (0, "pvc://data/scores/_MANIFEST.json")
+    return batch
+
+
+def test_a_claim_and_a_config_map_hold_input_and_output(config_map_batch: Batch, tmp_path: Path) -> None:
+    mount_config_map(tmp_path, FILES["a.csv"], pod=2)
+    ended = config_map_batch.do("work")
+    assert (ended.code, ended.words["manifest"]) == (0, "pvc://data/scores/_MANIFEST.json"), ended.words
     assert (tmp_path / "pvc/data/scores/part-00000.csv").read_text().startswith("id,score\nr000,0.5\n")
+
+
+def test_a_config_map_that_was_changed_since_the_plan_is_told_apart(config_map_batch: Batch, tmp_path: Path) -> None:
+    changed = FILES["a.csv"].replace(b"1", b"2")
+    assert len(changed) == len(FILES["a.csv"]) and changed != FILES["a.csv"]
+    mount_config_map(tmp_path, changed, pod=2)
+    ended = config_map_batch.do("work")
+    assert (ended.code, ended.words["reason"]) == (42, "InputChanged")
 
 
 @pytest.mark.parametrize(
