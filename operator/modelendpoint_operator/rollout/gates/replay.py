@@ -98,8 +98,12 @@ def _judge(gate: ReplayGate, run: str, status: BatchPredictionStatus | None) -> 
     failure = status.failure if status is not None and status.phase is Phase.FAILED else None
     if failure is not None and failure.reason == MODELS_DIFFER:
         return Finding(gate=called, verdict=Verdict.FAIL, message=f"Gate {called} failed: {failure.message} ({where})")
-    if failure is not None:
-        what = f"{where} failed: {failure.reason}: {failure.message}"
+    if status is not None and failure is not None:
+        # The condition also says how to try it again.
+        told = next(
+            (condition.message for condition in status.conditions if condition.type == "Failed"), failure.message
+        )
+        what = f"{where} failed: {failure.reason}: {told}"
     elif status is not None and status.progress is not None:
         what = f"{where} has compared {status.progress.text}"
     else:

@@ -201,6 +201,15 @@ def test_no_other_failure_of_a_run_speaks_against_the_candidate(reason: str) -> 
     assert f"failed: {reason}: so it is." in finding.message
 
 
+def test_a_run_that_failed_is_told_with_how_to_try_it_again() -> None:
+    told = {"type": "Failed", "status": "True", "reason": "OutOfMemory", "message": "Too little. To go on: retry=1"}
+    condition = {**told, "lastTransitionTime": NOW, "observedGeneration": 1}
+    failure = {"reason": "OutOfMemory", "message": "Too little."}
+    finding = find(a_gate(), phase="Failed", failure=failure, conditions=[{**condition, "type": "Stalled"}, condition])
+
+    assert finding.message.endswith("failed: OutOfMemory: Too little. To go on: retry=1")
+
+
 def test_models_that_can_not_be_compared_do() -> None:
     finding = find(a_gate(), phase="Failed", failure={"reason": "ModelsDiffer", "message": "Other outputs."})
 
