@@ -105,7 +105,7 @@ def _endpoint_metrics(seen: Mapping[_Key, ModelEndpoint]) -> Iterator[Metric]:
         told = {condition.type: condition for condition in endpoint.status.conditions}
         for kind in ConditionType:
             condition = told.get(kind)
-            if kind is ConditionType.EXPOSED and condition is None:
+            if kind in (ConditionType.EXPOSED, ConditionType.MONITORED) and condition is None:
                 continue  # Nobody asked for it, so its absence is no trouble.
             # Conditions that are there only while they are True have a series all the same: absence is hard to ask for.
             reason, value = (condition.reason, condition.status == "True") if condition else ("", False)

@@ -40,6 +40,7 @@ APP_NAME = "modelendpoint"
 COMPONENT_MODEL_SERVER = "model-server"
 COMPONENT_ROUTER = "router"
 COMPONENT_BATCH = "batch"
+COMPONENT_MONITOR = "monitor"
 
 LABEL_AZURE_IDENTITY = "azure.workload.identity/use"
 """On pods with a ServiceAccount of their own: Azure's webhook gives an identity to those that have it only."""
@@ -64,6 +65,8 @@ ANNOTATION_ROUTER_CONFIG = f"{GROUP}/router-config"
 """On router pods: changing it makes the kubelet refresh the mounted ConfigMap at once."""
 ANNOTATION_MODEL_WANTED = f"{GROUP}/model-wanted"
 """On server pods that lack their model: changing it makes the kubelet refresh mounted ConfigMaps and Secrets at once."""
+ANNOTATION_MONITORING = f"{GROUP}/monitoring"
+"""On server pods: changing it makes the kubelet refresh what they are told of monitoring at once."""
 ANNOTATION_ROUTER_BOOTSTRAP = f"{GROUP}/router-bootstrap"
 """On the router's pod template: hash of the one file that Envoy reads only at its start."""
 
@@ -84,6 +87,8 @@ ROUTER_STATUS_PORT = 9901
 ROUTER_ADMIN_PORT = 9902
 """Envoy's own admin interface; bound to loopback, never reachable from outside the pod."""
 OPERATOR_PORT = 8080
+MONITOR_PORT = 8082
+"""Where a monitor takes samples."""
 
 # Paths of the model server's management port.
 PATH_READY = "/readyz"
@@ -94,6 +99,8 @@ PATH_REPORT = "/report"
 DIGEST_DIR = "/etc/modelendpoint/revision"
 DIGEST_KEY = "sha256"
 CREDENTIALS_DIR = "/etc/modelendpoint/credentials"
+MONITORING_DIR = "/etc/modelendpoint/monitoring"
+MONITORING_KEY = "config.json"
 MODEL_DIR = "/models"
 PVC_DIR = "/mnt/pvc"
 CONFIGMAP_DIR = "/mnt/configmap"
@@ -102,6 +109,11 @@ CONFIGMAP_DIR = "/mnt/configmap"
 INPUT_CREDENTIALS_DIR = "/etc/modelendpoint/input-credentials"
 OUTPUT_CREDENTIALS_DIR = "/etc/modelendpoint/output-credentials"
 COMPARE_CREDENTIALS_DIR = "/etc/modelendpoint/compare-credentials"
+
+# Where a monitor finds its files, besides the server's.
+CAPTURE_CREDENTIALS_DIR = "/etc/modelendpoint/capture-credentials"
+HASH_KEY_DIR = "/etc/modelendpoint/hash-key"
+HASH_KEY = "key"
 
 # Headers of answers, and of requests that ask for a certain variant or revision.
 HEADER_VARIANT = "x-model-variant"
@@ -134,6 +146,9 @@ ENV_REQUEST_TIMEOUT = "MODELENDPOINT_REQUEST_TIMEOUT_SECONDS"
 # Environment of a batch worker, besides the server's.
 ENV_BATCH = "MODELENDPOINT_BATCH"
 ENV_BATCH_WORKERS = "MODELENDPOINT_BATCH_WORKERS"
+
+# Environment of a monitor, besides the server's.
+ENV_MONITOR = "MODELENDPOINT_MONITOR"
 
 # Files of the router's ConfigMap.
 ROUTER_CONFIG_DIR = "/etc/envoy"
@@ -179,6 +194,11 @@ def service_name(endpoint: str) -> str:
 def router_name(endpoint: str) -> str:
     """Name the router's Deployment and ConfigMap."""
     return f"{endpoint}-router"
+
+
+def monitor_name(endpoint: str) -> str:
+    """Name the monitor's Deployment, its Service, and the ConfigMap that tells servers of it."""
+    return f"{endpoint}-monitor"
 
 
 def revision_name(endpoint: str, revision: int) -> str:

@@ -76,6 +76,8 @@ class PodSeen:
     """The variant or shadow that it belongs to; None for the main model."""
     poked: str | None = None
     """The value by which its kubelet was last told to refresh its mounted files."""
+    monitoring: str | None = None
+    """The value by which it was last told to refresh what it knows of monitoring."""
     trouble: str | None = None
     """Why its container does not run, in the kubelet's words."""
     report: PodReport | None = None
@@ -119,6 +121,33 @@ class RouterSeen:
     """What Envoy counted, by revision."""
     knocks: int | None = None
     """Times that a request which waits for a pod asked for one. None for a router that can't hold any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorReport:
+    """What a monitor tells: numbers of samples since its pod started, and what keeps it from storing them."""
+
+    sampled: int
+    """Requests that belong to the sample, as the servers told it."""
+    received: int
+    """Those of them that came to it."""
+    captured: int
+    """Those of them that are in the store."""
+    dropped: int
+    """Those that never will be: dropped by the servers, or by it."""
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorSeen:
+    """The monitor's pod."""
+
+    name: str
+    ready: bool
+    trouble: str | None = None
+    """Why its container does not run, in the kubelet's words."""
+    report: MonitorReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +214,7 @@ class Observation:
     routers: tuple[RouterSeen, ...] = ()
     starting_routers: tuple[RouterSeen, ...] = ()
     """Router pods that run and are not ready; they may say what they lack."""
+    monitor: MonitorSeen | None = None
     routes: RoutesSeen | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     """Answers to the checks that were due, by the name of their gate."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelendpoint_operator import autoscaling, exposure, names
+from modelendpoint_operator import autoscaling, exposure, monitoring, names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.api.status import (
@@ -35,6 +35,12 @@ from modelendpoint_operator.manifests.envoy import build_documents, config_versi
 from modelendpoint_operator.manifests.exposure import build_exposure
 from modelendpoint_operator.manifests.metadata import selector_labels
 from modelendpoint_operator.manifests.model_server import build_model_server, build_revision_record
+from modelendpoint_operator.manifests.monitor import (
+    build_monitor,
+    build_monitoring_config,
+    monitoring_config,
+    monitoring_version,
+)
 from modelendpoint_operator.manifests.mounts import router_mounts
 from modelendpoint_operator.manifests.replay import build_replay
 from modelendpoint_operator.manifests.router import build_router
@@ -86,6 +92,8 @@ class Outline:
     """The routers' files."""
     config: RouterConfig
     """Their versions."""
+    monitoring: Mapping[str, Any] | None
+    """What servers are told of monitoring; None while nobody wants samples."""
     routes: RoutesStatus
     leaving: frozenset[int]
     """Revisions whose pods are not needed any more and can't get a request."""
@@ -121,7 +129,12 @@ def make_plan(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *,
     changed = status != endpoint.status
     return Plan(
         applies=(*_changes(manifests, seen), *_missing_replays(outline)),
-        pokes=(*_pokes(outline), *_pokes_for_secrets(outline), *_pokes_for_models(outline)),
+        pokes=(
+            *_pokes(outline),
+            *_pokes_for_secrets(outline),
+            *_pokes_for_models(outline),
+            *monitoring.pokes_for_monitoring(seen, monitoring_version(outline.monitoring), now=now),
+        ),
         deletes=(*_deletes(outline), *_unwanted(manifests, seen), *_unneeded_replays(outline)),
         events=_events(outline, status) if changed else (),
         status=status if changed else None,
@@ -170,6 +183,7 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
         replicas=replicas,
         documents=documents,
         config=RouterConfig.of(endpoint, documents),
+        monitoring=_monitoring(endpoint, records, domain=settings.cluster_domain),
         routes=routes,
         leaving=_leaving(replicas.keys(), seen, routes, settings, now=now),
         wake=time_to_wake(course, situation),
@@ -263,9 +277,19 @@ def _leaving(
     return seen.populated() - frozenset(staying)
 
 
+def _monitoring(
+    endpoint: ModelEndpoint, records: Mapping[int, RevisionRecord], *, domain: str
+) -> Mapping[str, Any] | None:
+    variants = {number: record.template.arm for number, record in records.items() if record.template.arm}
+    return monitoring_config(endpoint, variants, domain=domain)
+
+
 def _manifests(outline: Outline) -> list[dict[str, Any]]:
     endpoint, settings = outline.endpoint, outline.settings
     manifests = []
+    if outline.monitoring is not None:
+        # Before any pod that shall find it.
+        manifests.append(build_monitoring_config(endpoint, outline.monitoring))
     for number, replicas in outline.replicas.items():
         record = outline.records[number]
         manifests.append(build_revision_record(endpoint, record, data=_stored_data(outline, number)))
@@ -277,6 +301,8 @@ def _manifests(outline: Outline) -> list[dict[str, Any]]:
             drain_seconds=settings.drain_seconds,
         )
     manifests += build_router(endpoint, outline.documents, settings=settings)
+    if endpoint.spec.monitoring is not None:
+        manifests += build_monitor(endpoint, endpoint.spec.monitoring, settings=settings)
     manifests += [
         manifest
         for manifest in (*build_autoscaler(endpoint), *build_exposure(endpoint))
@@ -393,8 +419,12 @@ def _unwanted(manifests: list[dict[str, Any]], seen: Observation) -> list[Delete
     return [
         Delete(ref=ref, uid=body["metadata"]["uid"])
         for ref, body in sorted(seen.objects.items())
-        if ref.kind in names.ON_DEMAND_KINDS and ref not in wanted
+        if ref not in wanted and (ref.kind in names.ON_DEMAND_KINDS or _is_for_monitoring(body))
     ]
+
+
+def _is_for_monitoring(body: Mapping[str, Any]) -> bool:
+    return bool(body["metadata"].get("labels", {}).get(names.LABEL_COMPONENT) == names.COMPONENT_MONITOR)
 
 
 def _forgotten(outline: Outline) -> list[int]:
@@ -430,6 +460,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
         counting=outline.results.counting,
         rollout=course.rollout,
         scale=outline.scale,
+        monitoring=monitoring.monitoring_status(endpoint, outline.seen, now=outline.situation.now),
         routes=outline.routes,
         handled_annotations=dict(course.handled),
         decisions=list(course.decisions),
@@ -449,6 +480,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
                 )
             ),
             *exposure.exposure_conditions(endpoint, outline.seen, now=outline.situation.now),
+            *monitoring.monitoring_conditions(endpoint, outline.seen, now=outline.situation.now),
         ],
     )
 
@@ -511,6 +543,7 @@ def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, .
         *(note for arm in outline.arms for note in arm.notes),
         *notes_of_removed(outline.situation),
         *exposure.notes_of_exposure(outline.endpoint, outline.seen),
+        *monitoring.notes_of_monitoring(outline.endpoint, outline.seen),
     ]
     before = outline.endpoint.status
     known = {told.message for told in before.conditions if told.type == "Stalled"}
@@ -529,6 +562,7 @@ def _look_again_after(outline: Outline) -> timedelta | None:
         time_to_look(outline.results, outline.situation),
         autoscaling.time_to_look(outline.endpoint, outline.seen, outline.scale, now=now),
         exposure.time_to_look(outline.endpoint, outline.seen),
+        monitoring.time_to_look(outline.endpoint, outline.seen, monitoring_version(outline.monitoring), now=now),
     )
     waits = [wait for wait in by_time if wait is not None]
     if outline.routes.live_since is None or _is_loading(outline):

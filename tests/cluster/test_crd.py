@@ -15,7 +15,7 @@ import yaml
 from modelendpoint_operator.api.crd import COLUMNS, WIDE_COLUMNS
 from modelendpoint_operator.api.rules import RULES
 from modelendpoint_operator.names import API_VERSION, KIND
-from support.api_answers import ACCEPTED, BREAKING_A_RULE, WRONG_VALUES, an_endpoint, model, resources
+from support.api_answers import ACCEPTED, BREAKING_A_RULE, WRONG_VALUES, an_endpoint, capture, model, resources
 from support.cluster import REPOSITORY, Cluster, CommandFailed
 from support.helm import NAMESPACE as SYSTEM
 from support.helm import RELEASE, of_kind, render_chart
@@ -347,6 +347,17 @@ class TestSecretsOfEndpoints:
             part = {name: part}
         with pytest.raises(CommandFailed, match=rf"spec.routing.{field}.secretRef: bob may not get the Secret"):
             apply_as(cluster, "bob", an_endpoint("guarded", routing=part))
+
+    @pytest.mark.parametrize("field", ["credentialsSecretRef", "hashKeySecretRef"])
+    def test_a_secret_of_the_monitor_is_one_too(self, cluster: Cluster, field: str) -> None:
+        part = capture("s3://captures/churn", **{field: {"name": "models"}})
+        with pytest.raises(CommandFailed, match=rf"spec.monitoring.capture.{field}: bob may not get the Secret"):
+            apply_as(cluster, "bob", an_endpoint("guarded", **part))
+        apply_as(cluster, "ann", an_endpoint("monitored", **part))
+
+    def test_only_who_may_create_pods_may_have_a_monitor_write_to_a_claim(self, cluster: Cluster) -> None:
+        with pytest.raises(CommandFailed, match="only those who may create pods"):
+            apply_as(cluster, "bob", an_endpoint("guarded", **capture("pvc://captures/churn")))
 
     def test_user_who_may_get_the_secret_is_let_through(self, cluster: Cluster) -> None:
         apply_as(cluster, "ann", WITH_SECRET)

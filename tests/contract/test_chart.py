@@ -235,7 +235,7 @@ def test_the_schema_of_the_values_knows_exactly_the_values() -> None:
 
 def test_the_policies_guard_only_the_namespaces_that_are_watched() -> None:
     bindings = of_kind(render_chart({"watchNamespaces": ["team-a"]}), "ValidatingAdmissionPolicyBinding")
-    assert len(bindings) == 5
+    assert len(bindings) == 6
     for binding in bindings:
         (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
         assert expression["values"] == ["team-a"]

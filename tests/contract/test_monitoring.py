@@ -140,7 +140,10 @@ def test_the_monitors_find_the_pods_that_the_operator_makes() -> None:
         for name, spec in monitors.items()
     }
     assert found == {
-        "modelendpoint-servers": ([names.COMPONENT_MODEL_SERVER, names.COMPONENT_BATCH], "management"),
+        "modelendpoint-servers": (
+            [names.COMPONENT_MODEL_SERVER, names.COMPONENT_BATCH, names.COMPONENT_MONITOR],
+            "management",
+        ),
         "modelendpoint-routers": ([names.COMPONENT_ROUTER], "status"),
     }
     for spec in monitors.values():

@@ -44,6 +44,10 @@ def gates(**kinds: Any) -> dict[str, Any]:
     return {"rollout": {"gates": kinds}}
 
 
+def capture(uri: str, **fields: Any) -> dict[str, Any]:
+    return {"monitoring": {"capture": {"uri": uri, **fields}}}
+
+
 def routing(**parts: Any) -> dict[str, Any]:
     return {"routing": parts}
 
@@ -132,6 +136,9 @@ ACCEPTED = [
         ),
     ),
     ("churn", routing(tls={"secretRef": {"name": "churn-tls"}})),
+    ("churn", capture("s3://captures/churn")),
+    ("churn", capture("pvc://claim/churn/", percent=0.5, format="JSONLines", redact=["a"], maxSeconds=5)),
+    ("churn", capture("gs://captures/churn", hash=["a"], hashKeySecretRef={"name": "key"}, serviceAccountName="w")),
     ("churn", routing(tls={"secretRef": {"name": "churn-tls"}, "allowHttp": True}, ingress={"hostnames": ["a.b"]})),
     ("churn", routing(stickyBy={"header": "X-Customer-Id"})),
     ("churn", routing(stickyBy={"cookie": "customer_id"})),
@@ -179,6 +186,29 @@ BREAKING_A_RULE = [
     ("churn.v2", {}, "metadata.name: Forbidden: Services are named after it"),
     ("churn-router", {}, "metadata.name: Forbidden: must not end in -router"),
     ("churn-r7", {}, "metadata.name: Forbidden: must not end in -router"),
+    ("churn-monitor", {}, "metadata.name: Forbidden: must not end in -router, -monitor"),
+    (
+        "churn",
+        capture("s3://captures/churn", hash=["customer"]),
+        "spec.monitoring.capture.hashKeySecretRef: Forbidden: must be there for hash",
+    ),
+    ("churn", capture("s3://captures"), "spec.monitoring.capture.uri: Forbidden: must have a path"),
+    ("churn", capture("pvc://claim"), "spec.monitoring.capture.uri: Forbidden: must be pvc://<claim>/<path>"),
+    (
+        "churn",
+        capture("s3://me:pw@captures/churn"),
+        "spec.monitoring.capture.uri: Forbidden: must not hold credentials: put them into a Secret and name it in spec.mon",
+    ),
+    (
+        "churn",
+        capture("pvc://claim/churn", credentialsSecretRef={"name": "captures"}),
+        "spec.monitoring.capture.credentialsSecretRef: Forbidden: is of no use",
+    ),
+    (
+        "churn",
+        {"monitoring": {"capture": {"uri": "s3://captures/churn"}} | resources(limits={"memory": 5})["server"]},
+        "spec.monitoring.resources.limits.memory: Forbidden: must be at least 16Mi",
+    ),
     ("churn", model("configmap://tiny"), "spec.model.uri: Forbidden: must be configmap://<name>/<key>"),
     ("churn", model("configmap://tiny/a/b"), "spec.model.uri: Forbidden: must be configmap://<name>/<key>"),
     ("churn", model("pvc://claim"), "spec.model.uri: Forbidden: must be pvc://<claim>/<path>"),
@@ -401,6 +431,12 @@ WRONG_VALUES = [
     (routing(rateLimit={}), "spec.routing.rateLimit.requests: Required value"),
     (routing(rateLimit={"requests": 0}), "spec.routing.rateLimit.requests: Invalid value: 0"),
     (routing(rateLimit={"requests": 1, "by": "Key"}), 'spec.routing.rateLimit.by: Unsupported value: "Key"'),
+    ({"monitoring": {}}, "spec.monitoring.capture: Required value"),
+    (capture("https://host/captures"), 'spec.monitoring.capture.uri: Invalid value: "https://host/captures"'),
+    (capture("s3://captures/churn", percent=0), "spec.monitoring.capture.percent: Invalid value: 0"),
+    (capture("s3://captures/churn", percent=101), "spec.monitoring.capture.percent: Invalid value: 101"),
+    (capture("s3://captures/churn", maxSeconds=4), "spec.monitoring.capture.maxSeconds: Invalid value: 4"),
+    (capture("s3://captures/churn", format="CSV"), 'spec.monitoring.capture.format: Unsupported value: "CSV"'),
     (routing(allowPinning="yes"), 'spec.routing.allowPinning: Invalid value: "string"'),
     (variants({"weight": 101}), "spec.variants[0].weight: Invalid value: 101"),
     ({"shadows": [{"name": "b", **model("s3://m/k"), "percent": 101}]}, "spec.shadows[0].percent: Invalid value: 101"),

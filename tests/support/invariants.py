@@ -160,8 +160,8 @@ def assert_clean(world: World, *, kept: Collection[int] = ()) -> None:
     for arm in [*status.get("variants", []), *status.get("shadows", [])]:
         in_use += [arm[field] for field in ("revision", "nextRevision") if field in arm]
     children = {names.revision_name(NAME, revision) for revision in in_use}
-    assert world.kept("Deployment") == children | {f"{NAME}-router"}
-    assert world.kept("ConfigMap") == children | {f"{NAME}-router"}
-    assert world.kept("Service") == children | {NAME}
+    others = {f"{NAME}-router"} | ({f"{NAME}-monitor"} if "monitoring" in world.body["spec"] else set())
+    assert world.kept("Deployment") == world.kept("ConfigMap") == children | others
+    assert world.kept("Service") == children | {NAME} | others - {f"{NAME}-router"}
     assert children <= world.kept("ControllerRevision")
-    assert {pod.owner for pod in world.pods.values()} <= children | {f"{NAME}-router"}
+    assert {pod.owner for pod in world.pods.values()} <= children | others

@@ -8,14 +8,21 @@ takes a pass only when a watch would have told of something, or when the last pl
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
-from modelendpoint_operator.adapters.reduction import is_ready, is_router, reduce_observation, serves
+from modelendpoint_operator.adapters.reduction import (
+    is_monitor,
+    is_ready,
+    is_router,
+    reduce_monitor,
+    reduce_observation,
+    serves,
+)
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.errors import ForeignObject, WriteRefused
 from modelendpoint_operator.observation import Check, Counters, Measurement, Observation, PodReport
@@ -68,6 +75,8 @@ class Pod:
     """Of a router: percent of the requests of which a revision gets a copy."""
     hosts: dict[int, list[str]] = field(default_factory=dict)
     """Of a router: the pods that it sends requests to, by revision."""
+    monitoring: dict[str, Any] | None = None
+    """Of a server: what it knows of monitoring."""
     troubles: dict[str, str] = field(default_factory=dict)
     """Of a router: what is wrong with the Secrets that it mounts."""
     counted: dict[int, Counters] = field(default_factory=dict)
@@ -154,6 +163,13 @@ class World:
         """Share of the requests to a revision that it answers with 500."""
         self.slow: dict[int, int] = {}
         """Milliseconds that a revision takes for an answer, where that is not 5."""
+        self.monitor_report: object = {
+            "servers": {"sampled": 0, "dropped": 0},
+            "received": 0,
+            "dropped": 0,
+            "capture": {"captured": 0, "dropped": 0, "reason": None, "message": None},
+        }
+        """What a monitor tells."""
         self.resync: timedelta | None = None
         """Time after which the operator looks without having heard of anything; None is never."""
         self.heard = 0
@@ -235,7 +251,7 @@ class World:
         """Read all that there is, and measure what is due."""
         pods = self.pods.values()
         self.asked += checks
-        return reduce_observation(
+        observation = reduce_observation(
             self.objects.values(),
             [pod.body for pod in pods],
             routers={pod.name: pod.stats() for pod in pods if is_router(pod.body)},
@@ -243,6 +259,8 @@ class World:
             measurements={check.name: self.answers[check.name] for check in checks if check.name in self.answers},
             unknown_kinds=frozenset(self.unknown_kinds),
         )
+        told = {pod.name: self.monitor_report for pod in pods if is_monitor(pod.body) and pod.is_ready}
+        return replace(observation, monitor=reduce_monitor([pod.body for pod in pods], told))
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
         """Carry out a plan, in its order."""
@@ -318,6 +336,8 @@ class World:
         before = self._pods_as_watched()
         for pod in [pod for pod in self.pods.values() if is_router(pod.body)]:
             self._let_router_look(pod)
+        for pod in [pod for pod in self.pods.values() if pod.revision is not None]:
+            self._let_server_look(pod)
         self._send_requests()
         self._let_runs_go_on()
         for deployment in [body for key, body in self.objects.items() if key.kind == "Deployment"]:
@@ -502,6 +522,13 @@ class World:
         if wanted and wanted != digest:
             return PodReport(state="Failed", sha256=digest, reason="DigestMismatch", message="other bytes than before")
         return PodReport(state="Ready", sha256=digest)
+
+    def _let_server_look(self, pod: Pod) -> None:
+        """Let a server read what it is told of monitoring, if its kubelet refreshes that now."""
+        poke = pod.body["metadata"]["annotations"].get(names.ANNOTATION_MONITORING)
+        if pod.age <= 1 or poke != pod.poked_for:
+            config = self.objects.get(Key("ConfigMap", f"{NAME}-monitor"))
+            pod.poked_for, pod.monitoring = poke, json.loads(config["data"]["config.json"]) if config else None
 
     def _let_router_look(self, pod: Pod) -> None:
         """Let Envoy read its files if the kubelet refreshes them now, look its hosts up in DNS, and ask them.

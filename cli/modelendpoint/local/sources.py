@@ -38,6 +38,7 @@ _MEANINGLESS = {
     ("routing", "gateway"): "spec.routing.gateway: no Gateway API is here",
     ("routing", "ingress"): "spec.routing.ingress: no Ingress is here",
     ("routing", "tls"): "spec.routing.tls: routers here speak plain HTTP on loopback",
+    ("monitoring",): "spec.monitoring: nothing of requests is kept here",
     ("autoscaling", "targetCPUUtilizationPercent"): (
         "spec.autoscaling.targetCPUUtilizationPercent: nothing measures the CPU; targetRequestsPerSecond works"
     ),
@@ -145,7 +146,7 @@ class _EndpointFile:
         changed = {**self._manifest, "spec": spec}
         if spec is None:
             del changed["spec"]
-        return _without_tls(_checked(document, changed))
+        return _without_what_is_not_here(_checked(document, changed))
 
     @property
     def replay_gates(self) -> list[dict[str, Any]]:
@@ -216,12 +217,14 @@ class _EndpointFile:
         return {**part, "uri": taken.uri, **pin}
 
 
-def _without_tls(manifest: dict[str, Any]) -> dict[str, Any]:
+def _without_what_is_not_here(manifest: dict[str, Any]) -> dict[str, Any]:
     spec = manifest.get("spec")
-    if not isinstance(spec, dict) or not _has(spec, ("routing", "tls")):
+    if not isinstance(spec, dict):
         return manifest
-    routing = {name: value for name, value in spec["routing"].items() if name != "tls"}
-    return {**manifest, "spec": {**spec, "routing": routing}}
+    kept = {name: value for name, value in spec.items() if name != "monitoring"}
+    if _has(spec, ("routing", "tls")):
+        kept["routing"] = {name: value for name, value in spec["routing"].items() if name != "tls"}
+    return {**manifest, "spec": kept}
 
 
 def _has(spec: Mapping[str, Any], field: Sequence[str]) -> bool:

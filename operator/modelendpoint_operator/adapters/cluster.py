@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -20,10 +21,12 @@ from modelendpoint_operator.adapters.checks import Address, CheckRunner
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
 from modelendpoint_operator.adapters.notes import EventWriter, Regarding
 from modelendpoint_operator.adapters.reduction import (
+    is_monitor,
     is_ready,
     is_router,
     is_server,
     is_terminating,
+    reduce_monitor,
     reduce_observation,
     serves,
     starts,
@@ -94,7 +97,9 @@ class KubernetesCluster:
         telling = [pod for pod in own if is_server(pod) and _has_something_to_tell(pod, objects)]
         stats = self._at_once(lambda pod: self._routers.read(pod["status"]["podIP"]), routers)
         reports = self._at_once(lambda pod: self._reports.read(pod["status"]["podIP"]), telling)
-        return reduce_observation(
+        monitors = [pod for pod in own if is_monitor(pod) and is_ready(pod) and not is_terminating(pod)]
+        told = self._at_once(lambda pod: self._reports.read_document(pod["status"]["podIP"]), monitors)
+        observation = reduce_observation(
             objects,
             pods,
             routers=dict(zip(map(_name, routers), stats, strict=True)),
@@ -104,6 +109,7 @@ class KubernetesCluster:
                 resource.kind for resource, bodies in zip(further, found, strict=True) if bodies is None
             ),
         )
+        return replace(observation, monitor=reduce_monitor(pods, dict(zip(map(_name, monitors), told, strict=True))))
 
     def apply(self, endpoint: ModelEndpoint, plan: Plan, *, now: datetime) -> None:
         """Carry out a plan, in its order: what comes first is needed by what comes later, and the status tells of all."""

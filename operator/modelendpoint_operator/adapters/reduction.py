@@ -13,6 +13,8 @@ from modelendpoint_operator.observation import (
     Counters,
     Leg,
     Measurement,
+    MonitorReport,
+    MonitorSeen,
     ObjectRef,
     Observation,
     PodReport,
@@ -69,6 +71,11 @@ def is_router(pod: Body) -> bool:
     return bool(pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_ROUTER)
 
 
+def is_monitor(pod: Body) -> bool:
+    """Say whether a pod is a monitor."""
+    return bool(pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_MONITOR)
+
+
 def is_ready(pod: Body) -> bool:
     """Say whether a pod's readiness probe succeeds."""
     conditions = pod.get("status", {}).get("conditions") or []
@@ -102,6 +109,34 @@ def parse_report(document: object) -> PodReport | None:
         reason=_text(document.get("reason")),
         message=_text(document.get("message")),
     )
+
+
+def parse_monitor_report(document: object) -> MonitorReport | None:
+    """Read a monitor's report; None when it is none."""
+    try:
+        assert isinstance(document, Mapping)
+        servers, capture = document["servers"], document["capture"] or {}
+        return MonitorReport(
+            sampled=int(servers["sampled"]),
+            received=int(document["received"]),
+            captured=int(capture.get("captured", 0)),
+            dropped=int(servers["dropped"]) + int(document["dropped"]) + int(capture.get("dropped", 0)),
+            reason=_text(capture.get("reason")),
+            message=_text(capture.get("message")),
+        )
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def reduce_monitor(pods: Iterable[Body], documents: Mapping[str, object]) -> MonitorSeen | None:
+    """Choose the pod that takes the samples, of several the one that is ready, and read its report."""
+    staying = [body for body in pods if is_monitor(body) and not is_terminating(body)]
+    if not staying:
+        return None
+    body = max(staying, key=lambda pod: (is_ready(pod), str(pod["metadata"].get("creationTimestamp", ""))))
+    name = body["metadata"]["name"]
+    report = parse_monitor_report(documents.get(name))
+    return MonitorSeen(name=name, ready=is_ready(body), trouble=trouble_of(body), report=report)
 
 
 def _text(value: object) -> str | None:
@@ -140,6 +175,7 @@ def _pod(body: Body, report: PodReport | None) -> PodSeen:
         terminating=is_terminating(body),
         arm=body["metadata"]["labels"].get(names.LABEL_ARM),
         poked=body["metadata"].get("annotations", {}).get(names.ANNOTATION_MODEL_WANTED),
+        monitoring=body["metadata"].get("annotations", {}).get(names.ANNOTATION_MONITORING),
         trouble=trouble_of(body),
         report=report,
     )

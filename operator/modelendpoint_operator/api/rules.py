@@ -218,12 +218,20 @@ RULES = (
     ),
     Rule(
         at="",
-        rule="!self.metadata.name.matches('-(router|r[0-9]+)$')",
-        message="must not end in -router or -r<number>, as the router and the revisions of other endpoints do",
+        rule="!self.metadata.name.matches('-(router|monitor|r[0-9]+)$')",
+        message="must not end in -router, -monitor or -r<number>, as the objects of other endpoints do",
         field=".metadata.name",
     ),
     *_model_rules("spec.model"),
     *_server_rules("spec.server"),
+    *_resources_rules("spec.monitoring"),
+    *data_rules("spec.monitoring.capture"),
+    Rule(
+        at="spec.monitoring.capture",
+        rule="!has(self.hash) || self.hash.size() == 0 || has(self.hashKeySecretRef)",
+        message="must be there for hash: without a key, whoever reads the captures could try all values",
+        field=".hashKeySecretRef",
+    ),
     *_arm_rules("spec.variants"),
     *_arm_rules("spec.shadows"),
     Rule(

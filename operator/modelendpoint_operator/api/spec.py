@@ -10,6 +10,7 @@ from modelendpoint_operator.api.base import ApiModel
 from modelendpoint_operator.api.data import Tolerance
 from modelendpoint_operator.api.exposure import Gateway, Ingress
 from modelendpoint_operator.api.gates import ErrorRateGate, Gates, InsufficientData, InsufficientDataAction
+from modelendpoint_operator.api.monitoring import Monitoring
 from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint, Toleration
 from modelendpoint_operator.api.references import ObjectName, SecretReference
 from modelendpoint_operator.api.resources import ResourceAmounts, Resources
@@ -281,6 +282,8 @@ class ModelEndpointSpec(ApiModel):
     failure ever reaches a client."""
     routing: Routing = Routing()
     """The router in front of the model servers. A change here starts no new revision."""
+    monitoring: Monitoring | None = None
+    """What is kept of requests and answers. Without it nothing is. A change here restarts no model server."""
     revision_history_limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10
     """Number of revisions that are kept for going back to, besides those in use."""
 

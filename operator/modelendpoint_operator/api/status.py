@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     EXPOSED = "Exposed"
+    MONITORED = "Monitored"
 
 
 class Condition(ApiModel):
@@ -26,7 +27,8 @@ class Condition(ApiModel):
     type: Annotated[str, Field(max_length=316)]
     """Ready: the spec is fully rolled out and serving. Available: requests are answered, by some revision.
     Reconciling: work is under way. Stalled: a person or a new spec is needed.
-    Exposed, with routing.gateway or routing.ingress only: requests are led to the endpoint from outside the cluster."""
+    Exposed, with routing.gateway or routing.ingress only: requests are led to the endpoint from outside the cluster.
+    Monitored, with monitoring only: the monitor runs, and stores what it shall."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
     """True, False or Unknown."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
@@ -339,6 +341,23 @@ class ScaleStatus(ApiModel):
     """The routers' counters at measuredAt; what they count is never reset."""
 
 
+class MonitoringStatus(ApiModel):
+    """What became of the sample since the monitor's pod started, as of a while ago."""
+
+    sampled: int = 0
+    """Requests that belong to the sample."""
+    received: int = 0
+    """Those of them that came to the monitor."""
+    captured: int = 0
+    """Those of them that are in the store."""
+    dropped: int = 0
+    """Those of them that never will be there: without room in a queue, lost with a connection, or not to be stored."""
+    measured_at: datetime | None = None
+    """When these numbers last changed; they are written every 30 seconds at most."""
+    message: str | None = None
+    """What keeps samples from being stored; absent while nothing does."""
+
+
 class RoutesStatus(ApiModel):
     """The routes that were written last."""
 
@@ -403,6 +422,8 @@ class ModelEndpointStatus(ApiModel):
     """The rollout under way."""
     scale: ScaleStatus | None = None
     """Where autoscaling stands."""
+    monitoring: MonitoringStatus | None = None
+    """What becomes of the sample of the requests."""
     routes: RoutesStatus | None = None
     """The routes that were written last, and since when the router uses them."""
     handled_annotations: dict[str, str] = {}
@@ -417,7 +438,7 @@ class ModelEndpointStatus(ApiModel):
     history: list[HistoryEntry] = []
     """Revisions that served, the latest first."""
     conditions: list[Condition] = []
-    """Ready, Available, Reconciling, Stalled."""
+    """Ready, Available, Reconciling, Stalled, Exposed, Monitored."""
 
     @property
     def arms(self) -> tuple[ArmStatus, ...]:

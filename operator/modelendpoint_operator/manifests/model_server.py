@@ -198,10 +198,12 @@ def _text(number: float | None) -> str | None:
 
 def _volumes(endpoint: ModelEndpoint, record: RevisionRecord) -> list[Volume]:
     """List the volumes, each with its source and its mount. The ConfigMap is optional: see ``credentials_volume``."""
-    name = names.revision_name(endpoint.name, record.number)
+    name, monitor = names.revision_name(endpoint.name, record.number), names.monitor_name(endpoint.name)
     volumes = [
         model_volume(),
         build_volume("revision", names.DIGEST_DIR, {"configMap": {"name": name, "optional": True}}),
+        # There or not, the pods are the same: what is written into it later turns monitoring on.
+        build_volume("monitoring", names.MONITORING_DIR, {"configMap": {"name": monitor, "optional": True}}),
     ]
     credentials = record.template.model.credentials_secret_ref
     if credentials is not None:

@@ -157,6 +157,14 @@ def test_routers_speak_plain_http_here_and_it_is_said(folder: Path) -> None:
         read(write(folder, an_endpoint(routing={"tls": {}})))
 
 
+def test_there_is_no_monitor_here_and_it_is_said(folder: Path) -> None:
+    sources = read(write(folder, an_endpoint(monitoring={"capture": {"uri": "s3://captures/churn"}})))
+    assert "monitoring" not in sources.manifests[0]["spec"]
+    assert "spec.monitoring: nothing of requests is kept here" in sources.notes
+    with pytest.raises(CliError, match=r"spec.monitoring.capture.uri"):
+        read(write(folder, an_endpoint(monitoring={"capture": {}})))
+
+
 def test_missing_credentials_are_said_to_come_from_the_environment(folder: Path) -> None:
     model = {"uri": "s3://models/churn.onnx", "credentialsSecretRef": {"name": "models"}}
     (note,) = read(write(folder, an_endpoint(model=model))).notes

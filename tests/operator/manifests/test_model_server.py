@@ -118,24 +118,18 @@ def test_an_update_of_the_pods_never_leaves_fewer_than_wanted() -> None:
 @pytest.mark.parametrize(
     ("model", "volumes"),
     [
-        ({"uri": URI}, {"models": "emptyDir", "revision": "configMap"}),
-        (
-            {"uri": URI, "credentialsSecretRef": {"name": "s"}},
-            {"models": "emptyDir", "revision": "configMap", "credentials": "secret"},
-        ),
-        (
-            {"uri": "pvc://claim/a/b.onnx"},
-            {"models": "emptyDir", "revision": "configMap", "model": "persistentVolumeClaim"},
-        ),
-        ({"uri": "configmap://c/k"}, {"models": "emptyDir", "revision": "configMap", "model": "configMap"}),
+        ({"uri": URI}, {}),
+        ({"uri": URI, "credentialsSecretRef": {"name": "s"}}, {"credentials": "secret"}),
+        ({"uri": "pvc://claim/a/b.onnx"}, {"model": "persistentVolumeClaim"}),
+        ({"uri": "configmap://c/k"}, {"model": "configMap"}),
     ],
 )
 def test_only_what_the_model_needs_is_mounted(model: dict[str, Any], volumes: dict[str, str]) -> None:
     pod = pod_of(model=model)["spec"]
     sources = {volume["name"]: next(key for key in volume if key != "name") for volume in pod["volumes"]}
 
-    assert sources == volumes
-    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
+    assert sources == {"models": "emptyDir", "revision": "configMap", "monitoring": "configMap", **volumes}
+    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(sources)
 
 
 def test_a_pod_starts_without_its_secret_or_config_map_so_that_it_can_say_what_is_missing() -> None:

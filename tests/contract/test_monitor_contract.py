@@ -1,0 +1,108 @@
+"""What the operator, the model servers and the monitor agree on: files, environment, ports, the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelendpoint_operator import names
+from modelendpoint_operator.adapters.reduction import parse_monitor_report
+from modelendpoint_operator.api.endpoint import ModelEndpoint
+from modelendpoint_operator.api.monitoring import CaptureFormat
+from modelendpoint_operator.manifests.monitor import build_monitor, build_monitoring_config, monitoring_config
+from modelendpoint_operator.observation import MonitorReport
+from modelendpoint_operator.settings import Settings as OperatorSettings
+from modelendpoint_server import capture, frames
+from modelendpoint_server.batch.specification import Format
+from modelendpoint_server.monitor.captures import Captures, Figures, Trouble
+from modelendpoint_server.monitor.receiver import Inbox
+from modelendpoint_server.monitor.report import Report
+from modelendpoint_server.monitor.specification import MonitorSettings
+from modelendpoint_server.settings import Settings
+
+SPEC = {
+    "uri": "pvc://captures/churn",
+    "percent": 12.5,
+    "format": "JSONLines",
+    "redact": ["name"],
+    "hash": ["customer"],
+    "hashKeySecretRef": {"name": "key"},
+    "serviceAccountName": "writer",
+    "maxSeconds": 60,
+}
+
+
+def endpoint_with(**spec: Any) -> ModelEndpoint:
+    metadata = {"name": "churn", "namespace": "shop", "uid": "1", "generation": 1}
+    return ModelEndpoint.from_body({"metadata": metadata, "spec": {"model": {"uri": "s3://m/m.onnx"}, **spec}})
+
+
+def pod_of(endpoint: ModelEndpoint) -> dict[str, Any]:
+    assert endpoint.spec.monitoring is not None
+    _, deployment = build_monitor(endpoint, endpoint.spec.monitoring, settings=OperatorSettings())
+    return dict(deployment["spec"]["template"]["spec"])
+
+
+def test_the_monitor_understands_the_environment_that_the_operator_sets() -> None:
+    pod = pod_of(endpoint_with(monitoring={"capture": SPEC}))
+    (container,) = pod["containers"]
+    settings = MonitorSettings.from_environment({item["name"]: item["value"] for item in container["env"]})
+    assert settings.capture is not None
+    wanted = settings.capture
+    assert (wanted.uri, wanted.percent, wanted.format) == ("pvc://captures/churn", 12.5, Format.JSON_LINES)
+    assert (wanted.redact, wanted.hash, wanted.max_seconds) == (("name",), ("customer",), 60)
+    assert settings.server.service_account == pod["serviceAccountName"] == "writer"
+
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"samples": settings.port, "management": settings.server.management_port}
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["hash-key"]["mountPath"] == str(settings.hash_key_dir)
+    assert mounts["captures"] == {"name": "captures", "mountPath": f"{settings.server.pvc_dir}/captures"}
+    assert mounts["models"]["mountPath"] == str(settings.server.model_dir)
+
+
+def test_credentials_of_the_store_are_where_the_monitor_looks() -> None:
+    spec = {"uri": "s3://captures/churn", "credentialsSecretRef": {"name": "captures"}}
+    (container,) = pod_of(endpoint_with(monitoring={"capture": spec}))["containers"]
+    settings = MonitorSettings.from_environment({item["name"]: item["value"] for item in container["env"]})
+    folders = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "credentials"]
+    assert folders == [str(settings.credentials_dir)]
+
+
+def test_servers_understand_what_the_operator_tells_them_of_monitoring(tmp_path: Path) -> None:
+    endpoint = endpoint_with(monitoring={"capture": SPEC})
+    config = monitoring_config(endpoint, {9: "trees"}, domain="cluster.local")
+    assert config is not None
+    (tmp_path / names.MONITORING_KEY).write_text(build_monitoring_config(endpoint, config)["data"]["config.json"])
+    read = capture.Config.read(tmp_path / "config.json")
+    address = ("churn-monitor.shop.svc.cluster.local", MonitorSettings.from_environment({}).port)
+    assert read == capture.Config(percent=12.5, address=address, variants={"9": "trees"})
+    assert str(Settings(model_uri="s3://m/m.onnx").monitoring_dir) == names.MONITORING_DIR
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_operator_reads_the_report_that_the_monitor_gives(stored: bool) -> None:
+    inbox = Inbox()
+    inbox.received, inbox.dropped = 9, 1
+    inbox.note(frames.Figures(12, 3))
+    captures = None
+    if stored:
+        captures = Captures.__new__(Captures)
+        captures.figures = Figures(samples=5, trouble=Trouble("StoreFull", "Make room in it."))
+        captures.figures.dropped["StoreBehind"] += 2
+    report = Report(endpoint="churn", inbox=inbox, captures=captures, drift=None)
+    told = parse_monitor_report(json.loads(json.dumps(report.as_json())))
+    reason, message = ("StoreFull", "Make room in it.") if stored else (None, None)
+    assert told == MonitorReport(
+        sampled=12,
+        received=9,
+        captured=5 if stored else 0,
+        dropped=6 if stored else 4,
+        reason=reason,
+        message=message,
+    )
+
+
+def test_both_know_the_same_formats() -> None:
+    assert {str(kind) for kind in CaptureFormat} <= {str(kind) for kind in Format}
