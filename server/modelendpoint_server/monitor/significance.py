@@ -35,10 +35,10 @@ def same_shares(reference: ArrayLike, window: ArrayLike) -> float:
 
 
 def _pooled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Put the bins with the fewest rows of the reference together until enough of both samples are to be expected.
+    """Put neighbours together until enough rows of both samples are to be expected.
 
-    It does not look at what is in which bin of the window: that is what is tested. Nor at the sums of both, which say it,
-    as all bins of numbers have the same share of the reference.
+    Which bins come together must not depend on what is in them: those with few rows of the reference, put together, have
+    more of them in any window. Where a group ends does, as any other rule for one bin after the other may.
     """
     reference, size = table[0], table[1].sum()
     if not reference.sum() or not size:
@@ -46,8 +46,8 @@ def _pooled(table: NDArray[np.float64]) -> NDArray[np.float64]:
     needed = _LEAST_EXPECTED * max(1.0, float(reference.sum() / size))
     groups: list[NDArray[np.float64]] = []
     group = np.zeros(2)
-    for place in np.argsort(reference, kind="stable"):
-        group = group + table[:, place]
+    for bins in table.T:
+        group = group + bins
         if group[0] >= needed:
             groups.append(group)
             group = np.zeros(2)
