@@ -14,7 +14,8 @@ import structlog
 from modelendpoint_operator.adapters.api_server import BATCH_PREDICTIONS, ENDPOINTS, ApiServer, connect
 from modelendpoint_operator.adapters.batches import KubernetesBatches
 from modelendpoint_operator.adapters.checks import CheckRunner
-from modelendpoint_operator.adapters.cluster import KubernetesCluster
+from modelendpoint_operator.adapters.cluster import KubernetesCluster, Probes
+from modelendpoint_operator.adapters.doorbell import Doorbell
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
 from modelendpoint_operator.adapters.leases import LeaseStore
 from modelendpoint_operator.adapters.notes import EventWriter
@@ -74,11 +75,15 @@ def run(
     queue: WorkQueue[Key] = WorkQueue()
     telemetry.watch_queue(queue.backlog)
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
+        doorbell = Doorbell(
+            RouterStatusReader(),
+            lambda namespace, name: queue.add(Key(ENDPOINTS.kind, namespace, name)),
+            pool=pool,
+        )
         cluster = KubernetesCluster(
             api,
-            routers=RouterStatusReader(),
-            reports=ReportReader(),
-            checks=CheckRunner(settings),
+            probes=Probes(routers=RouterStatusReader(), reports=ReportReader(), checks=CheckRunner(settings)),
+            doorbell=doorbell,
             pool=pool,
             reporter=settings.identity,
         )
@@ -94,10 +99,12 @@ def run(
         )
         workers.start()
         resync.start()
+        doorbell.start()
         # In a thread of its own: kopf can take long to end, and by then another pod shall have the Lease.
         watch = threading.Thread(target=_watch, args=(settings, queue, watchdog), name="kopf", daemon=True)
         watch.start()
         stop.wait()
+        doorbell.stop()
         resync.stop()
         queue.close()
         workers.join(timeout=20)

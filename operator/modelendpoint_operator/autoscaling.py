@@ -52,7 +52,7 @@ def time_to_look(
     """Say when the requests are to be counted again, or the HorizontalPodAutoscaler to be asked whether it works, which
     no watch tells; None when nothing depends on either."""
     wanted = endpoint.spec.autoscaling
-    if scale is None or wanted is None:
+    if scale is None or wanted is None or scale.replicas == 0:
         return None
     waits = []
     if wanted.target_requests_per_second is not None:
@@ -69,6 +69,10 @@ def note_of_change(before: ScaleStatus | None, scale: ScaleStatus | None) -> Eve
     """Tell that the requests made the number of pods another one."""
     if before is None or scale is None or scale.replicas == before.replicas:
         return None
+    if scale.replicas == 0:
+        return EventNote(reason="Idle", message=f"From {before.replicas} to 0 pods: no request came for a while")
+    if before.replicas == 0:
+        return EventNote(reason="Waking", message=f"From 0 to {scale.replicas} pods")
     if scale.for_requests == before.for_requests or scale.measured_at == before.measured_at:
         return None  # Somebody changed the spec, and knows why.
     if scale.requests_per_second is None:
@@ -128,7 +132,7 @@ def _decide(wanted: Autoscaling, scale: ScaleStatus, needed: int, *, now: dateti
 
 
 def _limited(wanted: Autoscaling, number: int) -> int:
-    return min(max(number, wanted.min_replicas), wanted.max_replicas)
+    return min(max(number, wanted.min_replicas, 1), wanted.max_replicas)
 
 
 def _counted(seen: Observation, revisions: Collection[int]) -> list[CountedStatus]:

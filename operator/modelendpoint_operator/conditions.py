@@ -17,6 +17,7 @@ from modelendpoint_operator.api.status import (
     RejectedRevision,
     RolloutStatus,
     RoutesStatus,
+    ScaleStatus,
 )
 from modelendpoint_operator.observation import Observation
 from modelendpoint_operator.rollout.arms import ArmCourse
@@ -53,6 +54,8 @@ class View:
     """The revisions that the routers send requests to."""
     routes: RoutesStatus
     """The routes that the routers shall use."""
+    scale: ScaleStatus | None
+    """Where autoscaling stands."""
     deadline: timedelta
     """Time that a candidate's pods have to get ready."""
     config: RouterConfig
@@ -73,6 +76,16 @@ class View:
     def seen(self) -> Observation:
         """What was seen of it."""
         return self.situation.seen
+
+    @property
+    def rests(self) -> bool:
+        """Say that no pod answers, and that this is as the spec says: requests wait for one, and not too long yet."""
+        if self.situation.asleep:
+            return True
+        waking = self.scale.waking_since if self.scale else None
+        if waking is None or self.course.stable is None or _failure_of(self.seen, self.course.stable):
+            return False
+        return self.situation.now - waking <= timedelta(seconds=self.endpoint.spec.wake_seconds)
 
 
 def derive_conditions(view: View) -> list[Condition]:
@@ -225,6 +238,18 @@ def _waiting_for(seen: Observation, revision: int) -> str:
 
 
 def _tell_steady(view: View) -> Story:
+    if view.situation.asleep:
+        message = "No pod runs, because no request came for a while; the next one starts a pod, and waits for it"
+        return Story(reason="Idle", message=message, good=True)
+    story = _tell_awake(view)
+    if story.stalled or not view.rests:
+        return story
+    assert view.course.stable is not None
+    message = f"Requests wait for a pod of revision {view.course.stable}: {_waiting_for(view.seen, view.course.stable)}"
+    return Story(reason="Waking", message=message, good=True)
+
+
+def _tell_awake(view: View) -> Story:
     seen, course = view.seen, view.course
     if course.stable is None:
         return Story(reason="Deploying", message="The first revision is being deployed", reconciling=True)
@@ -266,6 +291,9 @@ def _availability(view: View) -> Story:
         return Story(reason=trouble.reason, message=trouble.message)
     if not view.serving:
         return Story(reason="NoRevisionReady", message="No revision has traffic yet")
+    if view.rests:
+        reason = "Idle" if view.situation.asleep else "Waking"
+        return Story(reason=reason, message="Requests wait for a pod", good=True)
     without = [str(revision) for revision in view.serving if view.seen.ready_pods(revision) == 0]
     if without:
         return Story(reason="NoPodReady", message=f"Revision {', '.join(without)} has no ready pod")

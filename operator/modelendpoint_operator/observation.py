@@ -244,6 +244,12 @@ class Observation:
         """Say whether a revision has a share in the routes that are written."""
         return self.routes is not None and any(leg.revision == revision for leg in self.routes.legs)
 
+    def is_cut_off(self, revision: int) -> bool:
+        """Say whether every router that serves takes a revision for having no pods, so that no request can reach one."""
+        if self.routes is None or revision not in self.routes.sleeping:
+            return False
+        return all(router.cluster_version == self.routes.cluster_version for router in self.routers)
+
     def ready_pods(self, revision: int) -> int:
         """Count a revision's ready pods."""
         return sum(pod.ready and not pod.terminating for pod in self.pods if pod.revision == revision)

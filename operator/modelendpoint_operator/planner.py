@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelendpoint_operator import autoscaling, exposure, monitoring, names
+from modelendpoint_operator import autoscaling, exposure, idling, monitoring, names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.api.status import (
@@ -53,7 +53,7 @@ from modelendpoint_operator.rollout.course import Course, Situation, previous_re
 from modelendpoint_operator.rollout.machine import advance
 from modelendpoint_operator.rollout.results import Results, measure_arms, time_to_look
 from modelendpoint_operator.rollout.waking import time_to_wake
-from modelendpoint_operator.rollout.weights import wanted_legs, wanted_replicas
+from modelendpoint_operator.rollout.weights import stable_is_held, wanted_legs, wanted_replicas
 from modelendpoint_operator.router_story import RouterConfig, lagging
 from modelendpoint_operator.settings import Settings
 
@@ -167,10 +167,20 @@ def _outline(endpoint: ModelEndpoint, seen: Observation, settings: Settings, *, 
         scaled_to=scale.replicas if scale else None,
     )
     course, arms = advance(situation), advance_arms(situation, targets)
+    rest = idling.choose_rest(course, situation, main_model)
+    scale = idling.with_rest(scale, rest, endpoint, now=now)
+    situation = replace(situation, asleep=rest.asleep)
     # Without the main model there is nothing to take a share of.
     legs = (*main, *arm_legs(arms, situation)) if (main := wanted_legs(course, situation)) else ()
     shadows = {number for arm in arms if arm.is_shadow for number in arm.revisions}
-    documents = build_documents(endpoint, legs, _clusters(seen, legs), shadows=shadows, domain=settings.cluster_domain)
+    documents = build_documents(
+        endpoint,
+        legs,
+        _clusters(seen, legs),
+        shadows=shadows,
+        holding=_holding(situation, legs, stable=course.stable),
+        domain=settings.cluster_domain,
+    )
     routes = _routes(endpoint, seen, documents, now=now)
     replicas = _safe_replicas(wanted_replicas(course, situation) | arm_replicas(arms, situation), seen)
     return Outline(
@@ -241,6 +251,25 @@ def _clusters(seen: Observation, legs: tuple[Leg, ...]) -> tuple[int, ...]:
     return tuple(sorted(ready | staying | before | {leg.revision for leg in legs}))
 
 
+def _holding(situation: Situation, legs: Collection[Leg], *, stable: int | None) -> dict[int, bool]:
+    """Choose the revisions whose requests the routers can hold, and say which of these they shall take for having no pods.
+
+    That is so from when all routers hold its requests, before its last pod ends, until the next one is ready: a name
+    without an address would be remembered as such by the cluster's DNS.
+    """
+    seen, written = situation.seen, situation.seen.routes
+    held = {leg.revision for leg in legs if leg.held}
+    before = {leg.revision for leg in written.legs if leg.held} if written else set()
+    known = written.holding if written is not None and seen.live_legs is None else frozenset()
+    may_be = {stable} if stable is not None and situation.endpoint.spec.may_sleep else set()
+    slept = held & written.sleeping if written else set()
+    if situation.asleep:
+        sleeping = slept | {leg.revision for leg in seen.live_legs or () if leg.held and leg.revision in held}
+    else:
+        sleeping = {number for number in slept if not seen.ready_pods(number)}
+    return {number: number in sleeping for number in held | before | known | may_be}
+
+
 def _routes(
     endpoint: ModelEndpoint, seen: Observation, documents: Mapping[str, Document], *, now: datetime
 ) -> RoutesStatus:
@@ -265,7 +294,7 @@ def _may_have_traffic(seen: Observation) -> frozenset[int]:
     """Name the revisions that a request may still go to: all of them while it is not certain."""
     if seen.live_legs is None:
         return frozenset(seen.workloads())
-    return frozenset(leg.revision for leg in seen.live_legs)
+    return frozenset(leg.revision for leg in seen.live_legs if not (leg.held and seen.is_cut_off(leg.revision)))
 
 
 def _leaving(
@@ -475,6 +504,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
                     arms=outline.arms,
                     serving=[revision.revision for revision in (stable, candidate) if revision and revision.weight > 0],
                     routes=outline.routes,
+                    scale=outline.scale,
                     deadline=outline.deadline,
                     config=outline.config,
                 )
@@ -561,6 +591,7 @@ def _look_again_after(outline: Outline) -> timedelta | None:
         outline.wake,
         time_to_look(outline.results, outline.situation),
         autoscaling.time_to_look(outline.endpoint, outline.seen, outline.scale, now=now),
+        idling.time_to_look(outline.endpoint, outline.scale, now=now),
         exposure.time_to_look(outline.endpoint, outline.seen),
         monitoring.time_to_look(outline.endpoint, outline.seen, monitoring_version(outline.monitoring), now=now),
     )
@@ -570,6 +601,8 @@ def _look_again_after(outline: Outline) -> timedelta | None:
     elif outline.seen.populated() - outline.replicas.keys() - outline.leaving:
         waits.append(outline.routes.live_since + outline.settings.drain - outline.situation.now)
     if lagging(outline.seen, outline.config) or any(router.troubles for router in outline.seen.routers):
+        waits.append(_poll(outline))
+    if stable_is_held(outline.course, outline.situation) and outline.replicas.get(outline.course.stable or 0):
         waits.append(_poll(outline))
     if router_mounts(outline.endpoint.spec.routing):
         waits.append(LOOK_AT_MOUNTS)
@@ -589,5 +622,6 @@ def _poll(outline: Outline) -> timedelta:
     rollout = outline.course.rollout
     began = [rollout.since] if rollout else []
     began += [arm.since for arm in outline.arms if arm.since]
+    began += [outline.scale.waking_since] if outline.scale and outline.scale.waking_since else []
     is_fresh = not began or outline.situation.now - max(began) < FRESH
     return POLL if is_fresh else POLL_LATER

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,21 @@ def test_pods_come_and_go_with_the_requests_with_people_and_with_drains(endpoint
         calm.stop().assert_none_failed()
 
     assert "Scaled" in endpoint.events()
+
+
+def test_an_endpoint_without_requests_has_no_pods_and_the_next_ones_wait_for_one(endpoint: Endpoint) -> None:
+    endpoint.apply("1", autoscaling={"minReplicas": 0, "maxReplicas": 1, "idleSeconds": 5})
+    endpoint.wait_for_reason("Idle")
+    endpoint.wait_until(lambda: not pods(endpoint, names.COMPONENT_MODEL_SERVER))
+    assert endpoint.condition("Available")["reason"] == "Idle"
+    # Open loop: requests come on, whether those before were answered or not.
+    plan = replace(endpoint.load_plan(rate=8, count=160), timeout_seconds=60)
+    with under_load(endpoint.cluster.kubectl, plan, namespace=endpoint.namespace) as load:
+        load.result().assert_none_failed()
+    endpoint.wait_for_reason("Idle", seconds=40)
+    endpoint.wait_until(lambda: not pods(endpoint, names.COMPONENT_MODEL_SERVER))
+
+    assert {"Idle", "Waking"} <= set(endpoint.events())
 
 
 def test_an_autoscaler_by_cpu_scales_the_endpoint_and_says_what_it_lacks(endpoint: Endpoint) -> None:

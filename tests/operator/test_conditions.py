@@ -45,6 +45,21 @@ def pods_missing() -> World:
     return world
 
 
+def asleep() -> World:
+    world = a_world(replicas=1, autoscaling={"minReplicas": 0, "maxReplicas": 1, "idleSeconds": 5})
+    world.settle(turns=40)
+    assert world.reason() == "Idle"
+    return world
+
+
+def waking() -> World:
+    world = asleep()
+    world.traffic = 2
+    world.settle(turns=2)
+    assert world.reason() == "Waking"
+    return world
+
+
 def router_behind() -> World:
     world = a_serving_world()
     world.frozen_routers = {pod.name for pod in world.serving_routers()}
@@ -226,6 +241,13 @@ def suspended() -> World:
 TABLE: list[tuple[str, Callable[[], World], tuple[str, ...], str]] = [
     ("first revision starts", first_revision_starts, ("False", "False", "Deploying", NONE), "InProgress"),
     ("serving", a_serving_world, ("True", "True", NONE, NONE), "Current"),
+    (
+        "no pod runs, because no request came ([`minReplicas: 0`](../scaling.md#to-zero-and-back))",
+        asleep,
+        ("True", "True", NONE, NONE),
+        "Current",
+    ),
+    ("requests wait for the first pod, for up to `wakeSeconds`", waking, ("True", "True", NONE, NONE), "Current"),
     ("pods or router pods are missing", pods_missing, ("False", "True", "PodsNotReady", NONE), "InProgress"),
     ("pods or router pods are missing", router_behind, ("False", "True", "Routing", NONE), "InProgress"),
     ("candidate starts", candidate_starts, ("False", "True", "Deploying", NONE), "InProgress"),

@@ -42,7 +42,7 @@ VARIANTS: list[list[dict[str, Any]]] = [
 ]
 VERBS = ["promote", "abort", "retry", "promote-full", "pause", "resume", "rollback-to"]
 WELL = {
-    "Serving", "Paused", "Suspended", "Aborted", "ModelInvalid", "GateFailed", "InsufficientData", "RolledBack",
+    "Serving", "Idle", "Paused", "Suspended", "Aborted", "ModelInvalid", "GateFailed", "InsufficientData", "RolledBack",
 }  # fmt: skip
 """What an endpoint may be when everything that could happen has happened."""
 
@@ -82,7 +82,9 @@ def vary(variants: list[dict[str, Any]]) -> Command:
 
 def autoscale(least: int | None) -> Command:
     wanted = {"minReplicas": least, "maxReplicas": 5, "targetRequestsPerSecond": 10.0, "scaleDownAfterSeconds": 20}
-    return Command(f"autoscale from {least}", lambda world, _: world.edit(autoscaling=wanted if least else None))
+    wanted |= {"idleSeconds": 8, "wakeSeconds": 5}
+    autoscaling = None if least is None else wanted
+    return Command(f"autoscale from {least}", lambda world, _: world.edit(autoscaling=autoscaling))
 
 
 def order(verb: str, value: str | None) -> Command:
@@ -162,7 +164,7 @@ def mend(world: World, _: Invariants) -> None:
 COMMANDS = st.one_of(
     st.sampled_from(VERSIONS).map(use),
     st.sampled_from([0, 1, 2, 5]).map(scale),
-    st.sampled_from([1, 4, None]).map(autoscale),
+    st.sampled_from([0, 1, 4, None]).map(autoscale),
     st.sampled_from(ROLLOUTS).map(roll_out),
     st.sampled_from(VARIANTS).map(vary),
     st.builds(order, st.sampled_from(VERBS), st.sampled_from(["1", "2", "3", "2/x", None])),

@@ -95,6 +95,8 @@ ACCEPTED = [
         ),
     ),
     ("churn", autoscaling(maxReplicas=1, targetRequestsPerSecond=0.5)),
+    ("churn", autoscaling(minReplicas=0, maxReplicas=1)),
+    ("churn", autoscaling(minReplicas=0, maxReplicas=3, targetRequestsPerSecond=5, idleSeconds=5, wakeSeconds=600)),
     ("churn", autoscaling(minReplicas=2, maxReplicas=9, targetCPUUtilizationPercent=60, scaleDownAfterSeconds=0)),
     (
         "churn",
@@ -259,6 +261,16 @@ BREAKING_A_RULE = [
         "spec.autoscaling.maxReplicas: Forbidden: must not be below minReplicas",
     ),
     ("churn", autoscaling(maxReplicas=2), "spec.autoscaling: Forbidden: must have targetRequestsPerSecond"),
+    (
+        "churn",
+        autoscaling(minReplicas=0, maxReplicas=2),
+        "spec.autoscaling: Forbidden: must have targetRequestsPerSecond",
+    ),
+    (
+        "churn",
+        autoscaling(minReplicas=0, maxReplicas=1) | {"shadows": [{"name": "next", "model": {"uri": "s3://m/next"}}]},
+        "spec.autoscaling.minReplicas: Forbidden: must not be 0 beside variants or shadows",
+    ),
     (
         "churn",
         autoscaling(maxReplicas=2, targetCPUUtilizationPercent=60) | resources(limits={"memory": "1Gi"}),

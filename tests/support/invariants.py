@@ -10,7 +10,7 @@ from modelendpoint_operator.api.spec import Rollout
 from modelendpoint_operator.api.status import ModelEndpointStatus, Phase, RolloutStatus
 from modelendpoint_operator.plan import Plan
 from modelendpoint_operator.planner import make_plan
-from support.world import NAME, Key, World, weights_in
+from support.world import NAME, Key, World, sleeping_in, weights_in
 
 
 class Invariants:
@@ -40,6 +40,7 @@ class Invariants:
                 again = make_plan(endpoint, self._world.observe(endpoint), self._world.settings, now=self._world.now)
                 assert plan == again, "the same input, another plan"
             self._weights_are_allowed(endpoint, plan.status or endpoint.status, self._weights_after(plan))
+        self._only_what_is_held_falls_asleep(plan)
         self._nothing_in_use_is_taken_away(plan)
         self._what_is_kept_stays(endpoint, plan)
         self._no_failing_candidate_goes_on(endpoint, plan.status or endpoint.status)
@@ -87,6 +88,15 @@ class Invariants:
         name = names.revision_name(NAME, last.revision)
         assert name not in {gone.ref.name for gone in plan.deletes if gone.ref.kind != "ControllerRevision"}
 
+    def _only_what_is_held_falls_asleep(self, plan: Plan) -> None:
+        """Envoy takes up clusters and routes one after the other: where routes still lead, no cluster may go."""
+        configs = [write.manifest for write in plan.applies if Key(*_named(write.manifest)) == ROUTER_CONFIG]
+        falling = sleeping_in(configs[0]) - self._world.written_sleeping() if configs else frozenset()
+        for router in self._world.serving_routers():
+            assert not falling & router.weights.keys() - router.held, (
+                f"{router.name} sends to {falling}, which fall asleep"
+            )
+
     def _nothing_in_use_is_taken_away(self, plan: Plan) -> None:
         in_use = {revision for weights in self._world.live_weights() for revision in weights}
         deleted = {gone.ref.name for gone in plan.deletes if gone.ref.kind != "ControllerRevision"}
@@ -99,16 +109,18 @@ class Invariants:
     def _weights_are_written_for_ready_pods(self) -> None:
         written = self._world.written_weights()
         if written != self._written:
-            for revision in written.keys() - self._written.keys() - self.hurt:
+            for revision in written.keys() - self._written.keys() - self.hurt - self._world.written_held():
                 assert self._world.ready_pods(revision) > 0, f"{written} while revision {revision} has no ready pod"
             self._written = written
 
     def _traffic_finds_pods(self) -> None:
         for router in self._world.serving_routers():
-            for revision in router.weights:
+            for revision in router.weights.keys() - (router.held & router.sleeping):
                 assert (self._world.replicas(revision) or 0) >= 1, f"{router.name} sends to revision {revision}"
                 hosts = [name for name in router.hosts.get(revision, []) if name in self._world.pods]
-                assert hosts or revision in self.hurt, f"{router.name} knows no pod of revision {revision}"
+                assert hosts or revision in self.hurt | router.held, (
+                    f"{router.name} knows no pod of revision {revision}"
+                )
 
     def _note_who_is_back(self) -> None:
         routers = self._world.serving_routers()

@@ -81,6 +81,14 @@ class Pod:
     """Of a router: what is wrong with the Secrets that it mounts."""
     counted: dict[int, Counters] = field(default_factory=dict)
     """Of a router: what it counted, by revision."""
+    held: frozenset[int] = frozenset()
+    """Of a router: the revisions whose requests it holds while it knows no pod of them."""
+    sleeping: frozenset[int] = frozenset()
+    """Of a router: the revisions that it takes for having no pods."""
+    waiting: int = 0
+    """Of a router: the requests that it holds."""
+    knocks: int | None = 0
+    """Of a router: times that such a request asked for a pod; None for one that can hold none."""
 
     @property
     def name(self) -> str:
@@ -103,6 +111,7 @@ class Pod:
             cluster_version=self.versions.get(names.CLUSTERS_FILE),
             listener_version=next((self.versions[file] for file in self.versions if file.startswith("lds")), None),
             troubles=self.troubles,
+            knocks=self.knocks,
             clusters={number: self._cluster(number, hosts=count) for number, count in counts.items()},
         )
 
@@ -157,6 +166,8 @@ class World:
         """How the runs of a replay gate end (see ``compared``), by the gate's name; without it they never do."""
         self.asked: list[Check] = []
         """What was to be measured so far."""
+        self.unanswered = 0
+        """Requests that a router could send nowhere, and did not hold."""
         self.traffic = 0
         """Requests that the routers get in a turn, all together."""
         self.failing: dict[int, float] = {}
@@ -182,7 +193,7 @@ class World:
         """Called with every plan before it is carried out."""
         self.settings = Settings(drain_seconds=5, router_image="router:1", server_image="server:1")
         self.reconciler = Reconciler(self, self.settings, clock=lambda: self.now)
-        self._count = 0
+        self._count, self._knocks = 0, 0
         self._news = True
         self._wake: datetime | None = None
         self._looked = EPOCH
@@ -340,6 +351,7 @@ class World:
             self._let_server_look(pod)
         self._send_requests()
         self._let_runs_go_on()
+        self._ring()
         for deployment in [body for key, body in self.objects.items() if key.kind == "Deployment"]:
             self._scale(deployment)
         for pod in list(self.pods.values()):
@@ -381,6 +393,16 @@ class World:
         """What the router's ConfigMap says."""
         config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
         return weights_in(config) if config else {}
+
+    def written_held(self) -> frozenset[int]:
+        """The revisions whose requests are held, as the router's ConfigMap says."""
+        config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
+        return held_in(config) if config else frozenset()
+
+    def written_sleeping(self) -> frozenset[int]:
+        """The revisions that routers shall take for having no pods, as the router's ConfigMap says."""
+        config = self.objects.get(Key("ConfigMap", f"{NAME}-router"))
+        return sleeping_in(config) if config else frozenset()
 
     def pods_of(self, revision: int) -> list[Pod]:
         """The pods of a revision that were not told to end."""
@@ -450,10 +472,18 @@ class World:
                 self._end(pod)
 
     def _send_requests(self) -> None:
-        """Let each router divide its part of the requests by its weights."""
+        """Let each router divide its part of the requests by its weights, and hold those to a revision that sleeps."""
         routers = self.serving_routers()
         for router in routers:
             for revision, weight in (*router.weights.items(), *router.copies.items()):
+                if revision in router.held:
+                    # What pods answer of such requests is in no counter of the revision.
+                    waiting = router.waiting + int(self.traffic // len(routers))
+                    router.waiting = 0 if router.hosts[revision] else waiting
+                    router.knocks = (router.knocks or 0) + router.waiting
+                    continue
+                if revision in router.weights and not router.hosts.get(revision):
+                    self.unanswered += int(self.traffic // len(routers))
                 router.count(
                     revision,
                     int(self.traffic * weight // (100 * len(routers))),
@@ -471,6 +501,14 @@ class World:
             if end is not None and age >= TURNS_TO_COMPARE and "completionTime" not in status:
                 run["status"] = {**end, "completionTime": self.now.isoformat()}
                 self.hear_of_it()
+
+    def _ring(self) -> None:
+        """Do what the operator's doorbell does."""
+        knocks = sum(router.knocks or 0 for router in self.serving_routers())
+        is_asleep = self.status.get("scale", {}).get("replicas") == 0
+        if is_asleep and knocks != self._knocks:
+            self._news = True
+        self._knocks = knocks
 
     def _create_pod(self, owner: str, template: dict[str, Any]) -> None:
         self._count += 1
@@ -548,11 +586,16 @@ class World:
                 if file != names.BOOTSTRAP_FILE
             }
             clusters = json.loads(config["data"][names.CLUSTERS_FILE])["resources"]
-            pod.hosts = {int(cluster["name"].rpartition("-r")[2]): [] for cluster in clusters}
+            pod.hosts = {revision_in(cluster): [] for cluster in clusters}
+            pod.sleeping = sleeping_in(config)
+            pod.held = held_in(config)
         for revision, known in pod.hosts.items():
             servers = [server for server in self.pods.values() if server.revision == revision]
             pod.hosts[revision] = [
-                server.name for server in servers if server.is_ready or (server.name in known and is_ready(server.body))
+                server.name
+                for server in servers
+                if revision not in pod.sleeping
+                and (server.is_ready or (server.name in known and is_ready(server.body)))
             ]
 
 
@@ -598,10 +641,31 @@ def _weights_in(text: str) -> Mapping[int, float]:
     if not routes:
         return {}
     route = routes["resources"][0]["virtual_hosts"][0]["routes"][-1].get("route", {})
+    if "cluster" in route:
+        return {revision_in({"name": route["cluster"]}): 100}
     clusters = route.get("weighted_clusters", {}).get("clusters", [])
     total = sum(cluster["weight"] for cluster in clusters)
     percents = {int(cluster["name"].rpartition("-r")[2]): 100 * cluster["weight"] / total for cluster in clusters}
     return {revision: int(percent) if percent == int(percent) else percent for revision, percent in percents.items()}
+
+
+def held_in(config: Mapping[str, Any]) -> frozenset[int]:
+    """Read the revision whose requests are held, from the router's ConfigMap."""
+    routes = json.loads(config["data"][names.ROUTES_FILE])
+    last = routes["resources"][0]["virtual_hosts"][0]["routes"][-1] if routes else {}
+    cluster = last.get("route", {}).get("cluster", "")
+    return frozenset({revision_in({"name": cluster})} if cluster.endswith(names.HELD_SUFFIX) else ())
+
+
+def sleeping_in(config: Mapping[str, Any]) -> frozenset[int]:
+    """Read the revisions that routers shall take for having no pods, from the router's ConfigMap."""
+    clusters = json.loads(config["data"][names.CLUSTERS_FILE]).get("resources", [])
+    return frozenset(revision_in(cluster) for cluster in clusters if cluster.get("type") == "STATIC")
+
+
+def revision_in(cluster: Mapping[str, Any]) -> int:
+    """Read the revision that a cluster is named after."""
+    return int(cluster["name"].removesuffix(names.HELD_SUFFIX).rpartition("-r")[2])
 
 
 def as_stored(manifest: Mapping[str, Any], *, uid: str) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class _EndpointFile:
         changed = {**self._manifest, "spec": spec}
         if spec is None:
             del changed["spec"]
-        return _without_what_is_not_here(_checked(document, changed))
+        return _kept_awake(_without_what_is_not_here(_checked(document, changed)))
 
     @property
     def replay_gates(self) -> list[dict[str, Any]]:
@@ -169,6 +169,8 @@ class _EndpointFile:
                 f"spec.model.credentialsSecretRef: without a Secret {name} in the files, credentials are taken from "
                 "this shell's environment (AWS_ACCESS_KEY_ID, HF_TOKEN, ...)"
             )
+        if _may_sleep(self._spec):
+            found.append("spec.autoscaling.minReplicas: 0: a process runs all the time here")
         places = [gate[part] for gate in self.replay_gates for part in _PLACES if isinstance(gate.get(part), dict)]
         uris = [str(part.get("uri")) for part in (*self._parts(), *places)]
         if any(uri.startswith("pvc://") for uri in uris):
@@ -215,6 +217,22 @@ class _EndpointFile:
         taken = copies.take(path, written=f"file://{path}" if written.startswith("file://") else written)
         pin = {"sha256": taken.sha256} if taken.sha256 and not part.get("sha256") else {}
         return {**part, "uri": taken.uri, **pin}
+
+
+def _may_sleep(spec: Mapping[str, Any]) -> bool:
+    autoscaling = spec.get("autoscaling")
+    return isinstance(autoscaling, dict) and autoscaling.get("minReplicas") == 0
+
+
+def _kept_awake(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Ask for one process at least. Where no load is aimed at, nothing else is to be scaled."""
+    spec = manifest.get("spec")
+    if not isinstance(spec, dict) or not _may_sleep(spec):
+        return manifest
+    others = {name: value for name, value in spec.items() if name != "autoscaling"}
+    if "targetRequestsPerSecond" not in spec["autoscaling"]:
+        return {**manifest, "spec": others}
+    return {**manifest, "spec": {**others, "autoscaling": {**spec["autoscaling"], "minReplicas": 1}}}
 
 
 def _without_what_is_not_here(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from modelendpoint_operator.adapters.api_server import (
     Object,
 )
 from modelendpoint_operator.adapters.checks import Address, CheckRunner
+from modelendpoint_operator.adapters.doorbell import Doorbell
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
 from modelendpoint_operator.adapters.notes import EventWriter, Regarding
 from modelendpoint_operator.adapters.reduction import (
@@ -56,6 +57,15 @@ class Cluster(Protocol):
         """Carry out a plan, in its order."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """Those who ask pods, and others, for what the API server does not know."""
+
+    routers: RouterStatusReader
+    reports: ReportReader
+    checks: CheckRunner
+
+
 class KubernetesCluster:
     """A Kubernetes cluster. Every pass reads afresh: nothing is decided by an old copy."""
 
@@ -63,23 +73,26 @@ class KubernetesCluster:
         self,
         api: ApiServer,
         *,
-        routers: RouterStatusReader,
-        reports: ReportReader,
-        checks: CheckRunner,
+        probes: Probes,
+        doorbell: Doorbell,
         pool: ThreadPoolExecutor,
         reporter: str,
     ) -> None:
         self._api = api
-        self._routers = routers
-        self._reports = reports
-        self._checks = checks
+        self._routers = probes.routers
+        self._reports = probes.reports
+        self._checks = probes.checks
+        self._doorbell = doorbell
         self._pool = pool
         self._events = EventWriter(api, reporter=reporter)
 
     def find(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read a ModelEndpoint; None when it is gone or going."""
         body = self._api.get(ENDPOINTS, namespace, name)
-        return None if body is None or "deletionTimestamp" in body["metadata"] else body
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self._doorbell.listen(namespace, name, ())
+            return None
+        return body
 
     def observe(self, endpoint: ModelEndpoint, checks: Sequence[Check]) -> Observation:
         """Read the endpoint's objects and pods, then ask routers, those servers that have something to tell, and checks."""
@@ -95,6 +108,8 @@ class KubernetesCluster:
         own = [pod for pod in pods if _is_addressed(pod)]
         routers = [pod for pod in own if is_router(pod) and (serves(pod) or starts(pod))]
         telling = [pod for pod in own if is_server(pod) and _has_something_to_tell(pod, objects)]
+        asked = routers if endpoint.is_asleep else []
+        self._doorbell.listen(namespace, endpoint.name, [pod["status"]["podIP"] for pod in asked])
         stats = self._at_once(lambda pod: self._routers.read(pod["status"]["podIP"]), routers)
         reports = self._at_once(lambda pod: self._reports.read(pod["status"]["podIP"]), telling)
         monitors = [pod for pod in own if is_monitor(pod) and is_ready(pod) and not is_terminating(pod)]

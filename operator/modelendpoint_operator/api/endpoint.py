@@ -29,6 +29,11 @@ class ModelEndpoint:
         is_stopped = any(told.type == ConditionType.STALLED for told in self.status.conditions)
         return not is_settled or is_stopped or kind in self.spec.kinds_on_demand
 
+    @property
+    def is_asleep(self) -> bool:
+        """Say whether no pod is needed until a request comes, as decided last."""
+        return self.status.scale is not None and self.status.scale.replicas == 0
+
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> "ModelEndpoint":
         """Parse an object from the API server.

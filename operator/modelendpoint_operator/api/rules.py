@@ -254,8 +254,17 @@ RULES = (
     ),
     Rule(
         at="spec.autoscaling",
-        rule="has(self.targetRequestsPerSecond) || has(self.targetCPUUtilizationPercent)",
-        message="must have targetRequestsPerSecond, targetCPUUtilizationPercent or both",
+        rule="has(self.targetRequestsPerSecond) || has(self.targetCPUUtilizationPercent)"
+        " || (self.minReplicas == 0 && self.maxReplicas == 1)",
+        message="must have targetRequestsPerSecond, targetCPUUtilizationPercent or both; only with minReplicas 0 and "
+        "maxReplicas 1 no load is aimed at",
+    ),
+    Rule(
+        at="spec",
+        rule="!has(self.autoscaling) || self.autoscaling.minReplicas > 0"
+        " || ((!has(self.variants) || self.variants.size() == 0) && (!has(self.shadows) || self.shadows.size() == 0))",
+        message="must not be 0 beside variants or shadows, whose pods run all the time: choose 1 or more",
+        field=".autoscaling.minReplicas",
     ),
     Rule(
         at="spec",

@@ -15,7 +15,7 @@ from modelendpoint_operator.api.placement import NodeSelector, SpreadConstraint,
 from modelendpoint_operator.api.references import ObjectName, SecretReference
 from modelendpoint_operator.api.resources import ResourceAmounts, Resources
 from modelendpoint_operator.api.routing import Auth, Cors, HeaderName, RateLimit, Stickiness, Tls
-from modelendpoint_operator.api.scaling import Autoscaling
+from modelendpoint_operator.api.scaling import WAKE_SECONDS, Autoscaling
 
 Sha256 = Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", min_length=64, max_length=64)]
 Weight = Annotated[int, Field(ge=0, le=100, strict=True)]
@@ -267,7 +267,8 @@ class ModelEndpointSpec(ApiModel):
     """The model to serve. A change here starts a new revision."""
     replicas: Annotated[int, Field(ge=0, le=1000, strict=True)] = 1
     """Number of model server pods at full traffic. 0 suspends the endpoint. With autoscaling it is the least number;
-    kubectl scale and autoscalers of your own may set it at any time."""
+    kubectl scale and autoscalers of your own may set it at any time. 1 keeps none running where autoscaling.minReplicas
+    is 0."""
     autoscaling: Autoscaling | None = None
     """How the number of model server pods follows the load. Without it that number is replicas."""
     server: Server = Server()
@@ -303,3 +304,18 @@ class ModelEndpointSpec(ApiModel):
     def arms(self) -> tuple[Variant | Shadow, ...]:
         """All models beside the main one, in their order: variants, then shadows."""
         return (*self.variants, *self.shadows)
+
+    @property
+    def may_sleep(self) -> bool:
+        """Say whether no pod runs while there are no requests. Those of variants and shadows run all the time."""
+        return self.autoscaling is not None and self.autoscaling.min_replicas == 0 and not self.arms
+
+    @property
+    def wake_seconds(self) -> int:
+        """Longest time that a request waits for a pod, also of one that slept before it was told to do so no more."""
+        return WAKE_SECONDS if self.autoscaling is None else self.autoscaling.wake_seconds
+
+    @property
+    def longest_answer_seconds(self) -> int:
+        """Longest time from a request to its answer: the wait for a pod, and what the model may take."""
+        return self.routing.timeout_seconds + (self.wake_seconds if self.may_sleep else 0)

@@ -322,9 +322,16 @@ class ScaleStatus(ApiModel):
     """Where autoscaling stands."""
 
     replicas: int
-    """Number of model server pods at full traffic."""
+    """Number of model server pods at full traffic. 0 while the endpoint sleeps."""
     since: datetime
     """When it was chosen."""
+    waking_since: datetime | None = None
+    """When a request ended its sleep; absent when pods answer again."""
+    quiet_since: datetime | None = None
+    """Since when no request has come, as far as that is known. Absent where minReplicas is not 0, and while no pod
+    answers or a rollout is under way."""
+    requests: dict[str, int] = {}
+    """What each router pod had counted then; what they count is never reset."""
     message: str | None = None
     """What keeps autoscaling from working; absent while nothing does."""
     for_requests: int | None = None

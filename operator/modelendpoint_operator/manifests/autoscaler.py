@@ -20,7 +20,8 @@ def build_autoscaler(endpoint: ModelEndpoint) -> list[dict[str, Any]]:
             "metadata": build_metadata(endpoint, name=endpoint.name, component=names.COMPONENT_MODEL_SERVER),
             "spec": {
                 "scaleTargetRef": {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": endpoint.name},
-                "minReplicas": wanted.min_replicas,
+                # Nothing to measure where no pod runs: whether one is needed is not its business.
+                "minReplicas": max(wanted.min_replicas, 1),
                 "maxReplicas": wanted.max_replicas,
                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": wanted.scale_down_after_seconds}},

@@ -30,7 +30,7 @@ def _port(endpoint: ModelEndpoint) -> int:
 
 
 def _http_route(endpoint: ModelEndpoint, gateway: Gateway) -> dict[str, Any]:
-    seconds = endpoint.spec.routing.timeout_seconds + MARGIN_SECONDS
+    seconds = endpoint.spec.longest_answer_seconds + MARGIN_SECONDS
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",

@@ -11,9 +11,6 @@ from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.manifests.http_manager import build_http_manager
 from modelendpoint_operator.manifests.xds import TYPES, Document, header
 
-WAKE_SECONDS = 60
-"""Longest time that a request is held."""
-
 MOST_HELD = 100
 """Requests that a router pod holds at the same time. Each may have a body of some MiB, and all must fit into Envoy's heap;
 what comes beyond is answered 503 at once."""
@@ -24,7 +21,7 @@ ASK_AGAIN_SECONDS = 0.25
 
 def build_held_route(endpoint: ModelEndpoint, revision: int) -> Document:
     """Build what a route does with requests to a revision that sleeps."""
-    seconds = endpoint.spec.routing.timeout_seconds + WAKE_SECONDS
+    seconds = endpoint.spec.wake_seconds + endpoint.spec.routing.timeout_seconds
     return {
         "route": {
             "cluster": names.held_name(endpoint.name, revision),
@@ -34,7 +31,7 @@ def build_held_route(endpoint: ModelEndpoint, revision: int) -> Document:
                 # Nothing that a server may have begun with is sent again: it could be what the server died of.
                 "retry_on": "retriable-headers,connect-failure,refused-stream",
                 "retriable_headers": [{"name": names.HEADER_HOLD, "present_match": True}],
-                "num_retries": max(1, round(WAKE_SECONDS / ASK_AGAIN_SECONDS)),
+                "num_retries": max(1, round(endpoint.spec.wake_seconds / ASK_AGAIN_SECONDS)),
                 "retry_back_off": {
                     "base_interval": f"{2 * ASK_AGAIN_SECONDS}s",
                     "max_interval": f"{2 * ASK_AGAIN_SECONDS}s",

@@ -144,7 +144,7 @@ def _deployment(
             },
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": drain_seconds + endpoint.spec.routing.timeout_seconds + 10,
+            "terminationGracePeriodSeconds": drain_seconds + endpoint.spec.longest_answer_seconds + 10,
             **build_spread(_selector(endpoint)),
         },
     }

@@ -30,17 +30,19 @@ class Situation:
     now: datetime
     scaled_to: int | None = None
     """Pods at full traffic by autoscaling; None without it."""
+    asleep: bool = False
+    """No pod is needed until a request comes. Not known before the rollout machine has moved: it keeps one awake."""
 
     @property
     def replicas(self) -> int:
-        """Pods at full traffic."""
+        """Pods at full traffic, should it not sleep."""
         return self.endpoint.spec.replicas if self.scaled_to is None else self.scaled_to
 
     @property
     def least_replicas(self) -> int:
         """Pods without which the spec is not true. What autoscaling adds to them may be on its way."""
         wanted = self.endpoint.spec.autoscaling
-        return self.replicas if wanted is None else min(wanted.min_replicas, self.replicas)
+        return self.replicas if wanted is None else min(max(wanted.min_replicas, 1), self.replicas)
 
     @property
     def suspended(self) -> bool:

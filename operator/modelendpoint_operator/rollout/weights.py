@@ -24,6 +24,8 @@ def wanted_legs(course: Course, situation: Situation) -> tuple[Leg, ...]:
     if situation.suspended:
         return ()
     weight = _candidate_weight(course, situation)
+    if course.stable is not None and weight < FULL and stable_is_held(course, situation):
+        return (Leg(revision=course.stable, weight=FULL, held=True),)
     if weight < FULL and not stable_is_there(course, situation):
         return ()
     legs = []
@@ -38,7 +40,7 @@ def wanted_replicas(course: Course, situation: Situation) -> dict[int, int]:
     """Count the pods of each revision that shall have some, for where they are and for what comes next."""
     wanted = dict.fromkeys(kept_revisions(course, situation), situation.replicas)
     if course.stable is not None:
-        wanted[course.stable] = situation.replicas
+        wanted[course.stable] = 0 if situation.asleep else situation.replicas
     if course.candidate is not None:
         wanted[course.candidate] = candidate_replicas(course, situation)
     return wanted
@@ -99,6 +101,14 @@ def stable_is_there(course: Course, situation: Situation) -> bool:
     written = situation.seen.routes.legs if situation.seen.routes else ()
     has_traffic = any(leg.revision == course.stable for leg in written)
     return course.stable is not None and (has_traffic or situation.seen.ready_pods(course.stable) > 0)
+
+
+def stable_is_held(course: Course, situation: Situation) -> bool:
+    """Say whether the routers shall hold the requests to stable: while it sleeps, and until every router sees a pod of it."""
+    written = situation.seen.routes.legs if situation.seen.routes else ()
+    was_held = any(leg.held and leg.revision == course.stable for leg in written)
+    has_pods = course.stable is not None and situation.seen.routable_pods(course.stable) > 0
+    return situation.asleep or (was_held and not has_pods)
 
 
 def digest_is_known(course: Course, situation: Situation) -> bool:

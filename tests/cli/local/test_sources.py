@@ -165,6 +165,23 @@ def test_there_is_no_monitor_here_and_it_is_said(folder: Path) -> None:
         read(write(folder, an_endpoint(monitoring={"capture": {}})))
 
 
+@pytest.mark.parametrize(
+    ("written", "applied"),
+    [
+        ({"minReplicas": 0, "maxReplicas": 1}, None),
+        (
+            {"minReplicas": 0, "maxReplicas": 3, "targetRequestsPerSecond": 5},
+            {"minReplicas": 1, "maxReplicas": 3, "targetRequestsPerSecond": 5},
+        ),
+    ],
+)
+def test_an_endpoint_that_may_sleep_is_kept_awake_here(folder: Path, written: Any, applied: Any) -> None:
+    sources = read(write(folder, an_endpoint(autoscaling=written)))
+
+    assert sources.manifests[0]["spec"].get("autoscaling") == applied
+    assert any("minReplicas" in note for note in sources.notes)
+
+
 def test_missing_credentials_are_said_to_come_from_the_environment(folder: Path) -> None:
     model = {"uri": "s3://models/churn.onnx", "credentialsSecretRef": {"name": "models"}}
     (note,) = read(write(folder, an_endpoint(model=model))).notes

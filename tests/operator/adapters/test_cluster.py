@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.api_server import CONFIG_MAPS, LEASES, ApiServer
 from modelendpoint_operator.adapters.checks import Address, CheckRunner
-from modelendpoint_operator.adapters.cluster import KubernetesCluster
+from modelendpoint_operator.adapters.cluster import KubernetesCluster, Probes
+from modelendpoint_operator.adapters.doorbell import Doorbell
 from modelendpoint_operator.adapters.envoy import RouterStats, RouterStatusReader
 from modelendpoint_operator.adapters.leases import LeaseStore
 from modelendpoint_operator.adapters.reports import ReportReader
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.gates import HttpGate
-from modelendpoint_operator.api.status import ModelEndpointStatus
+from modelendpoint_operator.api.status import ModelEndpointStatus, ScaleStatus
 from modelendpoint_operator.errors import ClusterUnavailable, ForeignObject, WriteRefused
 from modelendpoint_operator.observation import Check, Measurement, ObjectRef, PodReport
 from modelendpoint_operator.plan import Apply, Delete, EventNote, Plan, Poke
@@ -50,6 +52,9 @@ class AddressedRouters(RouterStatusReader):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
+
+    def count_knocks(self, address: str) -> int | None:
+        return 0
 
     def read(self, address: str) -> RouterStats | None:
         self.asked.append(address)
@@ -97,11 +102,38 @@ def checks() -> RecordedChecks:
 
 
 @pytest.fixture
-def cluster(
-    api: ApiServer, reports: AddressedReports, routers: AddressedRouters, checks: RecordedChecks
-) -> Iterator[KubernetesCluster]:
+def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as pool:
-        yield KubernetesCluster(api, routers=routers, reports=reports, checks=checks, pool=pool, reporter="pod-1")
+        yield pool
+
+
+@pytest.fixture
+def rung() -> list[tuple[str, str]]:
+    """The endpoints that the doorbell rang for."""
+    return []
+
+
+@pytest.fixture
+def doorbell(routers: AddressedRouters, rung: list[tuple[str, str]], pool: ThreadPoolExecutor) -> Doorbell:
+    return Doorbell(routers, lambda *subject: rung.append(subject), pool=pool)
+
+
+@pytest.fixture
+def cluster(
+    api: ApiServer,
+    reports: AddressedReports,
+    routers: AddressedRouters,
+    checks: RecordedChecks,
+    doorbell: Doorbell,
+    pool: ThreadPoolExecutor,
+) -> KubernetesCluster:
+    return KubernetesCluster(
+        api,
+        probes=Probes(routers=routers, reports=reports, checks=checks),
+        doorbell=doorbell,
+        pool=pool,
+        reporter="pod-1",
+    )
 
 
 @pytest.fixture
@@ -138,6 +170,32 @@ def test_an_endpoint_is_found_unless_it_is_gone_or_going(
 
     server.objects[ENDPOINT_PATH]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert cluster.find("shop", "churn") is None
+
+
+def test_the_routers_of_an_endpoint_are_listened_to_while_it_sleeps_and_is_there(
+    cluster: KubernetesCluster,
+    server: FakeApiServer,
+    endpoint: ModelEndpoint,
+    doorbell: Doorbell,
+    rung: list[tuple[str, str]],
+) -> None:
+    server.put(f"{CORE}/pods/e", **a_pod("10.0.0.5", component="router"))
+
+    def rings(*, replicas: int) -> bool:
+        scale = ScaleStatus(replicas=replicas, since=NOW)
+        cluster.observe(replace(endpoint, status=ModelEndpointStatus(scale=scale)), ())
+        rung.clear()
+        doorbell.look()
+        return rung == [("shop", "churn")]
+
+    assert rings(replicas=0)
+    assert not rings(replicas=1)
+    assert rings(replicas=0)
+    del server.objects[ENDPOINT_PATH]
+    cluster.find("shop", "churn")
+    rung.clear()
+    doorbell.look()
+    assert rung == []
 
 
 def test_only_the_endpoints_own_objects_are_seen(

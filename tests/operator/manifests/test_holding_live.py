@@ -4,11 +4,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from modelendpoint_operator import names
 from modelendpoint_operator.adapters.envoy import RouterStatusReader
+from modelendpoint_operator.api.scaling import Autoscaling
 from modelendpoint_operator.manifests import holding
 from modelendpoint_operator.manifests.envoy import build_documents
 from modelendpoint_operator.observation import Leg
@@ -25,9 +27,14 @@ class Sleeper:
         self.rig, self.server = rig, server
         self._reader = RouterStatusReader(port=rig.router.status_port)
 
-    def be(self, leg: Leg, *, sleeping: bool = False, pods: Sequence[ModelServer] | None = None) -> None:
+    def be(
+        self, leg: Leg, *, sleeping: bool = False, pods: Sequence[ModelServer] | None = None, wake_seconds: int = 60
+    ) -> None:
         """Let the router work with a leg, and know of the pods."""
-        documents = build_documents(an_endpoint(), [leg], [7], holding={7: sleeping})
+        autoscaling = Autoscaling(min_replicas=0, max_replicas=1, wake_seconds=wake_seconds)
+        endpoint = an_endpoint()
+        endpoint = replace(endpoint, spec=endpoint.spec.model_copy(update={"autoscaling": autoscaling}))
+        documents = build_documents(endpoint, [leg], [7], holding={7: sleeping})
         pods = [] if sleeping else [self.server] if pods is None else pods
         self.rig.router.write(documents, {7: [pod.host for pod in pods]})
         if not self.rig.router.is_running:
@@ -83,9 +90,8 @@ def test_requests_are_held_until_a_pod_is_there_and_as_many_as_fit_at_most(sleep
         assert body == sent if status == 200 else (headers["retry-after"], b"one is starting" in body) == ("5", True)
 
 
-def test_a_request_that_waited_long_enough_is_answered_503(sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "WAKE_SECONDS", 1)
-    sleeper.be(HELD, sleeping=True)
+def test_a_request_that_waited_long_enough_is_answered_503(sleeper: Sleeper) -> None:
+    sleeper.be(HELD, sleeping=True, wake_seconds=1)
 
     status, headers, body = sleeper.ask()
     assert (status, headers["retry-after"], b"NoRevisionReady" in body) == (503, "5", True)
