@@ -90,6 +90,7 @@ def test_status_tells_what_became_of_the_sample_every_half_minute_at_most() -> N
     written = []
     for sampled in range(100, 220):
         say(world, sampled=sampled)
+        world.hear_of_it()
         world.settle(turns=1)
         written.append(world.status["monitoring"]["sampled"])
     assert 3 <= len(set(written)) <= 5
@@ -100,12 +101,10 @@ def test_status_tells_what_became_of_the_sample_every_half_minute_at_most() -> N
 
 def test_what_keeps_samples_from_being_stored_is_told_at_once_and_once() -> None:
     world = a_serving_world(monitoring=MONITORING)
-    say(
-        world,
-        reason="StoreForbidden",
-        message="The store refuses access; check monitoring.capture.credentialsSecretRef.",
-    )
-    world.settle(turns=60)
+    message = "The store refuses access; check monitoring.capture.credentialsSecretRef."
+    for sampled in range(100):
+        say(world, sampled=sampled, reason="StoreForbidden", message=message)
+        world.settle(turns=1)
     assert monitored(world) == ("False", "StoreForbidden")
     assert "credentialsSecretRef" in world.status["monitoring"]["message"]
     assert world.told().count("StoreForbidden") == 1
