@@ -88,7 +88,8 @@ def test_requests_are_captured_while_the_servers_run_on(cluster: Cluster, namesp
 
             del endpoint.spec["monitoring"]
             endpoint.apply()
-            endpoint.wait_until(lambda: endpoint.deployments() == {"churn-r1", "churn-router"})
+            endpoint.wait_until(lambda: not pods(endpoint, "monitor"))
+            assert endpoint.deployments() == {"churn-r1", "churn-router"}
         found = captured(store)
         assert len(found) >= 20
         assert found == {key: pytest.approx(answers[key], rel=1e-5) for key in found}
@@ -96,6 +97,6 @@ def test_requests_are_captured_while_the_servers_run_on(cluster: Cluster, namesp
         assert endpoint.status["stable"]["revision"] == 1
 
 
-def pods(endpoint: Endpoint) -> list[dict[str, dict[str, str]]]:
-    selector = "modelendpoint.dev/endpoint=churn,app.kubernetes.io/component=model-server"
+def pods(endpoint: Endpoint, component: str = "model-server") -> list[dict[str, dict[str, str]]]:
+    selector = f"modelendpoint.dev/endpoint=churn,app.kubernetes.io/component={component}"
     return list(endpoint.cluster.get("pod", namespace=endpoint.namespace, selector=selector))
