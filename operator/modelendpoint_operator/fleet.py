@@ -18,6 +18,8 @@ RESULTS = ("Promoted", "RolledBack", "Aborted")
 """Verdicts of decisions that end a rollout."""
 
 _OWNER = ("namespace", "endpoint")
+_WHERE_WANTED = (ConditionType.EXPOSED, ConditionType.MONITORED, ConditionType.DRIFT_DETECTED)
+"""Conditions of what not everybody asks for: their absence is no trouble."""
 _REVISION = (*_OWNER, "revision", "role", "variant")
 
 
@@ -105,7 +107,7 @@ def _endpoint_metrics(seen: Mapping[_Key, ModelEndpoint]) -> Iterator[Metric]:
         told = {condition.type: condition for condition in endpoint.status.conditions}
         for kind in ConditionType:
             condition = told.get(kind)
-            if kind in (ConditionType.EXPOSED, ConditionType.MONITORED) and condition is None:
+            if kind in _WHERE_WANTED and condition is None:
                 continue  # Nobody asked for it, so its absence is no trouble.
             # Conditions that are there only while they are True have a series all the same: absence is hard to ask for.
             reason, value = (condition.reason, condition.status == "True") if condition else ("", False)

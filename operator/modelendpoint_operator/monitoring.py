@@ -89,11 +89,17 @@ def _tell(endpoint: ModelEndpoint, seen: Observation) -> Story | None:
         return Story(reason="MonitorNotReady", message=message)
     if monitor.report.reason is not None:
         return Story(reason=monitor.report.reason, message=monitor.report.message or "See the monitor's log")
-    return Story(reason="Capturing", message=_capturing(monitoring), good=True)
+    reason = "Comparing" if monitoring.capture is None else "Capturing"
+    return Story(reason=reason, message=_sampling(monitoring), good=True)
 
 
-def _capturing(monitoring: Monitoring) -> str:
-    return f"{monitoring.capture.percent:g} percent of the requests are stored at {monitoring.capture.uri}"
+def _sampling(monitoring: Monitoring) -> str:
+    capture, drift = monitoring.capture, monitoring.drift
+    stored = [f"{capture.percent:g} percent of the requests are stored at {capture.uri}"] if capture else []
+    compared = [f"{monitoring.percent:g} percent of them are compared with {drift.reference.uri}"] if drift else []
+    return "; ".join([*stored, *compared]).replace(
+        "percent of them", "percent of the requests" if not stored else "percent of them"
+    )
 
 
 def _numbers(report: MonitorReport) -> dict[str, int]:

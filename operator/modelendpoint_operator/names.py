@@ -112,6 +112,7 @@ COMPARE_CREDENTIALS_DIR = "/etc/modelendpoint/compare-credentials"
 
 # Where a monitor finds its files, besides the server's.
 CAPTURE_CREDENTIALS_DIR = "/etc/modelendpoint/capture-credentials"
+REFERENCE_CREDENTIALS_DIR = "/etc/modelendpoint/reference-credentials"
 HASH_KEY_DIR = "/etc/modelendpoint/hash-key"
 HASH_KEY = "key"
 

@@ -124,6 +124,56 @@ class RouterSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftFinding:
+    """A column that has changed, as the monitor tells it."""
+
+    kind: str
+    column: str
+    role: str
+    p_value: float
+    psi: float
+    missing_percent: float
+    outside_percent: float
+    mean: float | None = None
+    reference_mean: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftWindow:
+    """A full window."""
+
+    ended_at: datetime
+    rows: int
+    columns: int
+    finding_count: int
+    findings: tuple[DriftFinding, ...]
+    """The strongest first, and not all of many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftArm:
+    """The windows of a revision."""
+
+    revision: int
+    variant: str | None
+    windows: int
+    drifted: int
+    unknown_columns: tuple[str, ...] = ()
+    last: DriftWindow | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftReport:
+    """What a monitor tells of drift."""
+
+    reference_sha256: str | None
+    """None as long as there is no reference."""
+    reason: str | None = None
+    message: str | None = None
+    arms: tuple[DriftArm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonitorReport:
     """What a monitor tells: numbers of samples since its pod started, and what keeps it from storing them."""
 
@@ -137,6 +187,7 @@ class MonitorReport:
     """Those that never will be: dropped by the servers, or by it."""
     reason: str | None = None
     message: str | None = None
+    drift: DriftReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

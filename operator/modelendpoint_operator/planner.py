@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelendpoint_operator import autoscaling, exposure, idling, monitoring, names
+from modelendpoint_operator import autoscaling, drift, exposure, idling, monitoring, names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
 from modelendpoint_operator.api.revision import RevisionTemplate
 from modelendpoint_operator.api.status import (
     ArmStatus,
     ModelEndpointStatus,
+    MonitoringStatus,
     Phase,
     RevisionStatus,
     RoutesStatus,
@@ -476,6 +477,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
     selector = selector_labels(endpoint, names.COMPONENT_MODEL_SERVER)
     stable, candidate = _revision_status(outline, course.stable), _revision_status(outline, course.candidate)
     url = _candidate_url(outline)
+    monitored = _monitoring_status(outline)
     return ModelEndpointStatus(
         observed_generation=endpoint.generation,
         url=names.endpoint_url(endpoint.name, namespace=endpoint.namespace, tls=endpoint.spec.routing.tls is not None),
@@ -489,7 +491,7 @@ def _status(outline: Outline) -> ModelEndpointStatus:
         counting=outline.results.counting,
         rollout=course.rollout,
         scale=outline.scale,
-        monitoring=monitoring.monitoring_status(endpoint, outline.seen, now=outline.situation.now),
+        monitoring=monitored,
         routes=outline.routes,
         handled_annotations=dict(course.handled),
         decisions=list(course.decisions),
@@ -511,8 +513,17 @@ def _status(outline: Outline) -> ModelEndpointStatus:
             ),
             *exposure.exposure_conditions(endpoint, outline.seen, now=outline.situation.now),
             *monitoring.monitoring_conditions(endpoint, outline.seen, now=outline.situation.now),
+            *drift.drift_conditions(endpoint, monitored.drift if monitored else None, now=outline.situation.now),
         ],
     )
+
+
+def _monitoring_status(outline: Outline) -> MonitoringStatus | None:
+    endpoint, seen, course = outline.endpoint, outline.seen, outline.course
+    told = monitoring.monitoring_status(endpoint, seen, now=outline.situation.now)
+    revisions = {course.stable, course.candidate, *(number for arm in outline.arms for number in arm.revisions)}
+    serving = frozenset(number for number in revisions if number is not None)
+    return told and told.model_copy(update={"drift": drift.drift_status(endpoint, seen, revisions=serving)})
 
 
 def _revision_status(outline: Outline, number: int | None) -> RevisionStatus | None:
@@ -574,6 +585,7 @@ def _events(outline: Outline, status: ModelEndpointStatus) -> tuple[EventNote, .
         *notes_of_removed(outline.situation),
         *exposure.notes_of_exposure(outline.endpoint, outline.seen),
         *monitoring.notes_of_monitoring(outline.endpoint, outline.seen),
+        *drift.notes_of_drift(outline.endpoint, status.monitoring.drift if status.monitoring else None),
     ]
     before = outline.endpoint.status
     known = {told.message for told in before.conditions if told.type == "Stalled"}

@@ -174,6 +174,20 @@ QUICK = (
         at="10m",
     ),
     Case(
+        alert="ModelEndpointDriftDetected",
+        name="drift that stays",
+        series=condition("DriftDetected", "Drifted", "1x20"),
+        at="16m",
+        fires=[{**OWNER, "severity": "warning"}],
+    ),
+    Case(
+        alert="ModelEndpointDriftDetected",
+        name="one window, and nothing is known of another endpoint",
+        series=condition("DriftDetected", "Drifted", "1x5 0x15")
+        | condition("DriftDetected", "InsufficientData", "0x20"),
+        at="16m",
+    ),
+    Case(
         alert="ModelEndpointRolloutStuck",
         name="pods do not come",
         series=phase("Deploying"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelendpoint_operator import names
+from modelendpoint_operator.adapters.drift_report import parse_drift_report
 from modelendpoint_operator.adapters.envoy import ClusterStats, RouterStats
 from modelendpoint_operator.api.batch_status import BatchPredictionStatus
 from modelendpoint_operator.api.revision import RevisionTemplate
@@ -123,6 +124,7 @@ def parse_monitor_report(document: object) -> MonitorReport | None:
             dropped=int(servers["dropped"]) + int(document["dropped"]) + int(capture.get("dropped", 0)),
             reason=_text(capture.get("reason")),
             message=_text(capture.get("message")),
+            drift=parse_drift_report(document),
         )
     except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
         return None

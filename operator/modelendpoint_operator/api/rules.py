@@ -225,6 +225,11 @@ RULES = (
     *_model_rules("spec.model"),
     *_server_rules("spec.server"),
     *_resources_rules("spec.monitoring"),
+    Rule(
+        at="spec.monitoring",
+        rule="has(self.capture) || has(self.drift)",
+        message="needs capture, drift or both; leave it out to turn monitoring off",
+    ),
     *data_rules("spec.monitoring.capture"),
     Rule(
         at="spec.monitoring.capture",

@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     EXPOSED = "Exposed"
     MONITORED = "Monitored"
+    DRIFT_DETECTED = "DriftDetected"
 
 
 class Condition(ApiModel):
@@ -28,7 +29,8 @@ class Condition(ApiModel):
     """Ready: the spec is fully rolled out and serving. Available: requests are answered, by some revision.
     Reconciling: work is under way. Stalled: a person or a new spec is needed.
     Exposed, with routing.gateway or routing.ingress only: requests are led to the endpoint from outside the cluster.
-    Monitored, with monitoring only: the monitor runs, and stores what it shall."""
+    Monitored, with monitoring only: the monitor runs, and stores what it shall.
+    DriftDetected, with monitoring.drift only: requests or predictions do not look like the reference any more."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
     """True, False or Unknown."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
@@ -348,6 +350,65 @@ class ScaleStatus(ApiModel):
     """The routers' counters at measuredAt; what they count is never reset."""
 
 
+class DriftFindingStatus(ApiModel):
+    """A column that has changed by more than matters and by more than chance."""
+
+    column: str
+    """Name of the column; one place of a longer row is name[place]."""
+    role: str
+    """Input or Output."""
+    kind: str
+    """Distribution, Missing, OutOfRange, UnseenCategories or Constant."""
+    psi: float
+    """Population stability index."""
+    p_value: float
+    """Probability that chance alone changes it so much."""
+    missing_percent: float
+    """Percent of the rows without a value."""
+    outside_percent: float
+    """Percent of the values out of the reference's range, or unseen there."""
+    mean: float | None = None
+    """Mean of the numbers."""
+    reference_mean: float | None = None
+    """Their mean in the reference."""
+
+
+class DriftArmStatus(ApiModel):
+    """The last window of a revision."""
+
+    revision: int
+    """Number of the revision."""
+    variant: str | None = None
+    """The variant or shadow that it belongs to."""
+    window_ended_at: datetime
+    """When the window was full."""
+    rows: int
+    """Rows in it."""
+    columns: int
+    """Columns that were compared."""
+    finding_count: int = 0
+    """Changes that were found."""
+    findings: list[DriftFindingStatus] = []
+    """The strongest of them, five at most."""
+    unknown_columns: list[str] = []
+    """Some columns of the requests that the reference does not have, or has with values of another kind."""
+    windows: int = 0
+    """Windows since the monitor started."""
+    drifted_windows: int = 0
+    """Those of them in which something was found."""
+
+
+class DriftStatus(ApiModel):
+    """What the last windows have shown."""
+
+    reference_sha256: str | None = None
+    """Digest of the reference's file."""
+    arms: list[DriftArmStatus] = []
+    """The revisions that serve, as far as a window of them was full."""
+    message: str | None = None
+    """What keeps the reference from being read; absent while nothing does."""
+
+
 class MonitoringStatus(ApiModel):
     """What became of the sample since the monitor's pod started, as of a while ago."""
 
@@ -363,6 +424,8 @@ class MonitoringStatus(ApiModel):
     """When these numbers last changed; they are written every 30 seconds at most."""
     message: str | None = None
     """What keeps samples from being stored; absent while nothing does."""
+    drift: DriftStatus | None = None
+    """How far requests and predictions are from the reference."""
 
 
 class RoutesStatus(ApiModel):

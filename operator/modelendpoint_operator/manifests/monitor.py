@@ -9,7 +9,7 @@ from typing import Any
 
 from modelendpoint_operator import names
 from modelendpoint_operator.api.endpoint import ModelEndpoint
-from modelendpoint_operator.api.monitoring import Capture, Monitoring
+from modelendpoint_operator.api.monitoring import Capture, Drift, Monitoring
 from modelendpoint_operator.manifests.metadata import build_labels, build_metadata, selector_labels
 from modelendpoint_operator.manifests.pods import (
     Volume,
@@ -37,7 +37,7 @@ def monitoring_config(endpoint: ModelEndpoint, variants: Mapping[int, str], *, d
         return None
     host = f"{names.monitor_name(endpoint.name)}.{endpoint.namespace}.svc.{domain}"
     return {
-        "percent": monitoring.capture.percent,
+        "percent": monitoring.percent,
         "address": f"{host}:{names.MONITOR_PORT}",
         # By revision, because the pods of a variant do not know its name: a rename restarts none.
         "variants": {str(revision): name for revision, name in sorted(variants.items())},
@@ -75,7 +75,7 @@ def _service(endpoint: ModelEndpoint) -> dict[str, Any]:
 
 
 def _deployment(endpoint: ModelEndpoint, monitoring: Monitoring, *, settings: Settings) -> dict[str, Any]:
-    account = monitoring.capture.service_account_name
+    account = monitoring.service_account_name
     labels = build_labels(endpoint, names.COMPONENT_MONITOR)
     return {
         "apiVersion": "apps/v1",
@@ -89,7 +89,7 @@ def _deployment(endpoint: ModelEndpoint, monitoring: Monitoring, *, settings: Se
             "template": {
                 "metadata": {"labels": labels | ({names.LABEL_AZURE_IDENTITY: "true"} if account else {})},
                 "spec": {
-                    **build_pod_spec(_container(endpoint, monitoring, settings=settings), _volumes(monitoring.capture)),
+                    **build_pod_spec(_container(endpoint, monitoring, settings=settings), _volumes(monitoring)),
                     **({"serviceAccountName": account} if account else {}),
                     "terminationGracePeriodSeconds": FINISH_SECONDS,
                 },
@@ -104,8 +104,8 @@ def _container(endpoint: ModelEndpoint, monitoring: Monitoring, *, settings: Set
         names.ENV_NAMESPACE: endpoint.namespace,
         names.ENV_MANAGEMENT_PORT: str(names.MANAGEMENT_PORT),
         names.ENV_MODEL_DIR: names.MODEL_DIR,
-        names.ENV_MONITOR: json.dumps({"capture": _wanted(monitoring.capture)}, sort_keys=True),
-        **({names.ENV_SERVICE_ACCOUNT: account} if (account := monitoring.capture.service_account_name) else {}),
+        names.ENV_MONITOR: json.dumps(_wanted(monitoring), sort_keys=True),
+        **({names.ENV_SERVICE_ACCOUNT: account} if (account := monitoring.service_account_name) else {}),
         "HOME": names.MODEL_DIR,
         "TMPDIR": names.MODEL_DIR,
     }
@@ -135,8 +135,31 @@ def _container(endpoint: ModelEndpoint, monitoring: Monitoring, *, settings: Set
     }
 
 
-def _wanted(capture: Capture) -> dict[str, Any]:
-    """Say in the monitor's words what it shall store; how it reaches the store is mounted."""
+def _wanted(monitoring: Monitoring) -> dict[str, Any]:
+    """Say in the monitor's words what it shall do; how it reaches stores is mounted."""
+    capture, drift = monitoring.capture, monitoring.drift
+    return {
+        **({"capture": _capture(capture)} if capture else {}),
+        **({"drift": _drift(drift)} if drift else {}),
+    }
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    thresholds = drift.thresholds
+    return {
+        "reference": drift.reference.uri,
+        "windowSeconds": drift.window_seconds,
+        "minimumRows": drift.minimum_rows,
+        "thresholds": {
+            "psi": thresholds.psi,
+            "missingPercent": thresholds.missing_percent,
+            "outOfRangePercent": thresholds.out_of_range_percent,
+            "unseenPercent": thresholds.unseen_percent,
+        },
+    }
+
+
+def _capture(capture: Capture) -> dict[str, Any]:
     return {
         "uri": capture.uri,
         "percent": capture.percent,
@@ -147,8 +170,29 @@ def _wanted(capture: Capture) -> dict[str, Any]:
     }
 
 
-def _volumes(capture: Capture) -> list[Volume]:
-    volumes = [model_volume()]
+def _volumes(monitoring: Monitoring) -> list[Volume]:
+    """Mount what is needed, each claim and ConfigMap once."""
+    capture, drift = monitoring.capture, monitoring.drift
+    # Of the same claim the one that is written to.
+    volumes = [
+        model_volume(),
+        *(_capture_volumes(capture) if capture else ()),
+        *(_reference_volumes(drift) if drift else ()),
+    ]
+    return list({volume["mount"]["mountPath"]: volume for volume in reversed(volumes)}.values())[::-1]
+
+
+def _reference_volumes(drift: Drift) -> list[Volume]:
+    reference, volumes = drift.reference, []
+    if reference.credentials_secret_ref is not None:
+        secret = reference.credentials_secret_ref.name
+        volumes.append(credentials_volume("reference-credentials", secret, path=names.REFERENCE_CREDENTIALS_DIR))
+    holder = volume_of("reference", reference.uri)
+    return [*volumes, holder] if holder else volumes
+
+
+def _capture_volumes(capture: Capture) -> list[Volume]:
+    volumes: list[Volume] = []
     if capture.credentials_secret_ref is not None:
         secret = capture.credentials_secret_ref.name
         volumes.append(credentials_volume("credentials", secret, path=names.CAPTURE_CREDENTIALS_DIR))

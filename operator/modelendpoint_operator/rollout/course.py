@@ -14,8 +14,8 @@ from modelendpoint_operator.rollout.steps import steps_of
 
 DECISIONS_KEPT = 20
 
-PERSON = "person"
-"""``heldBy`` of a rollout that a person paused; else it is the name of a gate."""
+PERSON, DRIFT = "person", "drift"
+"""``heldBy`` of a rollout that a person or drift paused; else it is the name of a gate."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,7 @@ from modelendpoint_operator.rollout.obeying import (
     answer_rollback_to,
     held,
     order_of,
+    wait_for_drift,
 )
 from modelendpoint_operator.rollout.orders import Verb, value_to_give
 from modelendpoint_operator.rollout.steps import FULL
@@ -157,7 +158,8 @@ def _holding(course: Course, situation: Situation) -> Course:
         return _fail(course, situation, finding)
     if step.pause:
         return _pause(course, situation, f"Revision {course.candidate} keeps {step.weight} % of the traffic")
-    return _decide(course, situation, step)
+    waiting = wait_for_drift(course, situation)
+    return _decide(course, situation, step) if waiting is course else waiting
 
 
 def _paused(course: Course, situation: Situation) -> Course:

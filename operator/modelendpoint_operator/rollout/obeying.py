@@ -6,7 +6,8 @@ A promote waits for the pause that it is for, and a pause for the end of a move 
 from dataclasses import replace
 
 from modelendpoint_operator.api.status import Phase
-from modelendpoint_operator.rollout.course import PERSON, Course, Situation, remembered, steps_ahead
+from modelendpoint_operator.drift import reason_to_wait
+from modelendpoint_operator.rollout.course import DRIFT, PERSON, Course, Situation, remembered, steps_ahead
 from modelendpoint_operator.rollout.going_back import abort, return_to
 from modelendpoint_operator.rollout.judging import end_period
 from modelendpoint_operator.rollout.orders import Order, Verb, open_orders
@@ -122,6 +123,16 @@ def answer_resume(course: Course, situation: Situation) -> Course:
     if rollout.held_by != PERSON:
         return _ignored(course, order, f"no person paused it; to go on from a pause, set {Verb.PROMOTE}")
     return _let_go(course.with_handled(order), situation)
+
+
+def wait_for_drift(course: Course, situation: Situation) -> Course:
+    """Stay in a step while drift is found, where the author wants to be asked; a promote goes on to the next step."""
+    rollout = course.rollout
+    if rollout is None or rollout.phase is not Phase.HOLDING:
+        return course
+    judged = [revision for revision in (course.stable, course.candidate) if revision is not None]
+    why = reason_to_wait(situation.endpoint, judged)
+    return held(course, situation, by=DRIFT, message=why) if why else course
 
 
 def held(course: Course, situation: Situation, *, by: str, message: str) -> Course:
