@@ -32,5 +32,5 @@ def _make(folder: Path, lock: Path) -> None:
         run([sys.executable, "-m", "venv", folder])
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     # Python compiles what it imports by itself: to compile all of it beforehand takes as long as to install it.
-    command = [python, "-m", "pip", "install", "--no-compile", "--require-hashes", "-r", lock]
+    command: list[str | Path] = [python, "-m", "pip", "install", "--no-compile", "--require-hashes", "-r", lock]
     run_long(command, environment=environment)
