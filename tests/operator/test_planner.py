@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from modelendpoint_operator.observation import Measurement
+from modelendpoint_operator.observation import Measurement, PodReport
 from modelendpoint_operator.planner import make_plan
 from support.invariants import Invariants, assert_clean
 from support.world import BROKEN, EPOCH, World, compared, digest_of, model_of
@@ -497,6 +497,27 @@ def test_a_router_that_does_not_answer_holds_everything_back() -> None:
         if write.manifest["kind"] == "Deployment"
     }
     assert replicas["churn-r1"] == 1
+
+
+def test_a_server_pod_that_lacks_its_model_is_poked_every_quarter_of_a_minute() -> None:
+    world = serving().copy()
+    endpoint, seen = world.endpoint, world.observe(world.endpoint)
+    (pod, *_), start = seen.pods, EPOCH + timedelta(days=1)
+
+    def pokes(seconds: int, *, reason: str | None = "ModelNotFound", poked: str | None = None) -> list[tuple[str, str]]:
+        lacking = replace(pod, ready=False, poked=poked, report=PodReport(state="Failed", reason=reason))
+        plan = make_plan(
+            endpoint, replace(seen, pods=(lacking,)), world.settings, now=start + timedelta(seconds=seconds)
+        )
+        return [(poke.pod, poke.value) for poke in plan.pokes]
+
+    ((name, first),) = pokes(0)
+    assert name == pod.name
+    assert pokes(14, poked=first) == []
+    ((_, second),) = pokes(15, poked=first)
+    assert second != first
+    assert pokes(29, poked=second) == []
+    assert pokes(15, reason="ModelInvalid") == []
 
 
 def test_router_pods_are_poked_again_until_they_have_what_is_written() -> None:

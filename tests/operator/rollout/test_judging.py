@@ -166,3 +166,11 @@ def test_where_nothing_is_compared_nobody_has_to_look(weight: int, gates: dict[s
     endpoint = an_endpoint(gates=gates)
 
     assert time_to_look(begun(endpoint, weight=weight), a_situation(endpoint)) is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "measured"),
+    [(Phase.SHIFTING, 3), (Phase.PROMOTING, 3), (Phase.HOLDING, 4), (Phase.PAUSED, 4), (Phase.BAKING, None)],
+)
+def test_while_a_weight_is_on_its_way_the_step_before_it_is_measured(phase: Phase, measured: int | None) -> None:
+    assert judging.measured_step(RolloutStatus(phase=phase, since=START, step=4)) == measured

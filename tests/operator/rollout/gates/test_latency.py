@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modelendpoint_operator.api.gates import LatencyGate
 from modelendpoint_operator.rollout.gates.finding import Bucket, Counts, Finding, Verdict
-from modelendpoint_operator.rollout.gates.latency import judge
+from modelendpoint_operator.rollout.gates.latency import bounds, judge
 from modelendpoint_operator.rollout.gates.sequential import Sample, log_evidence
 
 ALPHA = 0.025
@@ -151,13 +151,11 @@ def test_a_pass_waits_for_the_minimum_of_requests() -> None:
 few_times = st.lists(st.integers(1, 20), max_size=300).map(lambda times: [float(time) for time in times])
 
 
-@settings(deadline=None)
-@given(few_times, few_times, st.sampled_from([50.0, 90.0, 99.0]), st.sampled_from([(20.0, 0), (0.0, 5), (50.0, 3)]))
-def test_the_verdict_is_that_of_all_pairs_of_percentiles_tried_one_by_one(
+def tried_one_by_one(
     candidate: list[float], stable: list[float], percentile: float, allowed: tuple[float, int]
-) -> None:
-    gate = LatencyGate(percentile=percentile, max_increase_percent=allowed[0], max_increase_milliseconds=allowed[1])
-    finding = judged(whole_milliseconds(candidate), whole_milliseconds(stable), gate=gate, minimum_requests=1)
+) -> tuple[float, float]:
+    """Find by how much the candidate is slower than allowed, at best and at worst, among all pairs of percentiles that the
+    answers do not speak against."""
     share, level = percentile / 100, math.log(1 / ALPHA)
     tried = [*(0.25 + step / 2 for step in range(46)), 1e6]
 
@@ -178,6 +176,17 @@ def test_the_verdict_is_that_of_all_pairs_of_percentiles_tried_one_by_one(
     new_below, old_above = {x: below(candidate, x) for x in tried}, {x: above(stable, x) for x in tried}
     best = min(excesses((new, old, new_above[new] + old_below[old]) for new, old in pairs), default=math.inf)
     worst = max(excesses((new, old, new_below[new] + old_above[old]) for new, old in pairs), default=-math.inf)
+    return best, worst
+
+
+@settings(deadline=None)
+@given(few_times, few_times, st.sampled_from([50.0, 90.0, 99.0]), st.sampled_from([(20.0, 0), (0.0, 5), (50.0, 3)]))
+def test_the_verdict_is_that_of_all_pairs_of_percentiles_tried_one_by_one(
+    candidate: list[float], stable: list[float], percentile: float, allowed: tuple[float, int]
+) -> None:
+    gate = LatencyGate(percentile=percentile, max_increase_percent=allowed[0], max_increase_milliseconds=allowed[1])
+    finding = judged(whole_milliseconds(candidate), whole_milliseconds(stable), gate=gate, minimum_requests=1)
+    best, worst = tried_one_by_one(candidate, stable, percentile, allowed)
 
     # The tried ones are half a millisecond apart, so they know no better.
     if finding.verdict is Verdict.FAIL:
@@ -188,6 +197,21 @@ def test_the_verdict_is_that_of_all_pairs_of_percentiles_tried_one_by_one(
         assert worst <= 0
     elif worst < -0.6 and best <= 0 and candidate:
         pytest.fail(f"should have passed: {finding.message}")
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.integers(20, 400), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([50.0, 90.0]))
+def test_the_bounds_are_those_of_all_pairs_of_percentiles_tried_one_by_one(
+    seed: int, size: int, factor: float, percentile: float
+) -> None:
+    candidate = [min(20.0, float(int(time))) for time in log_normal(size, 5 * factor, seed=seed)]
+    stable = [min(20.0, float(int(time))) for time in log_normal(2 * size, 5, seed=seed + 1)]
+    found = bounds(percentile, candidate=whole_milliseconds(candidate), stable=whole_milliseconds(stable), alpha=ALPHA)
+    best, worst = tried_one_by_one(candidate, stable, percentile, (0.0, 0))
+
+    # An end that is not known is infinite, and far away among the tried ones. These are half a millisecond apart.
+    assert best == pytest.approx(found.lower, abs=1) if math.isfinite(found.lower) else best < -1e5
+    assert worst == pytest.approx(found.upper, abs=1) if math.isfinite(found.upper) else worst > 1e5
 
 
 @settings(deadline=None, max_examples=30)
