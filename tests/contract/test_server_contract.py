@@ -15,7 +15,7 @@ from modelendpoint_operator.api.spec import ModelEndpointSpec
 from modelendpoint_operator.manifests.envoy import CHECK_SECONDS, build_clusters
 from modelendpoint_operator.manifests.model_server import build_model_server
 from modelendpoint_operator.observation import PodReport, RevisionRecord
-from modelendpoint_operator.planner import MAY_BE_MOUNTED_LATER
+from modelendpoint_operator.planning.pokes import MAY_BE_MOUNTED_LATER
 from modelendpoint_server import errors
 from modelendpoint_server.app import create_app
 from modelendpoint_server.artifact.credentials import read_credentials

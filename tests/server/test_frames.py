@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelendpoint_server.errors import InvalidFrame
@@ -40,6 +40,7 @@ exchanges = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(exchanges, max_size=4), st.integers(1, 40))
 def test_exchanges_come_back_as_they_were_in_whatever_pieces(sent: list[Exchange], piece: int) -> None:
     data = INTRODUCTION.as_bytes() + b"".join(part for exchange in sent for part in exchange.as_parts())

@@ -443,7 +443,6 @@ WRONG_VALUES = [
     (routing(rateLimit={}), "spec.routing.rateLimit.requests: Required value"),
     (routing(rateLimit={"requests": 0}), "spec.routing.rateLimit.requests: Invalid value: 0"),
     (routing(rateLimit={"requests": 1, "by": "Key"}), 'spec.routing.rateLimit.by: Unsupported value: "Key"'),
-    ({"monitoring": {}}, "spec.monitoring.capture: Required value"),
     (capture("https://host/captures"), 'spec.monitoring.capture.uri: Invalid value: "https://host/captures"'),
     (capture("s3://captures/churn", percent=0), "spec.monitoring.capture.percent: Invalid value: 0"),
     (capture("s3://captures/churn", percent=101), "spec.monitoring.capture.percent: Invalid value: 101"),

@@ -139,7 +139,8 @@ def test_columns_and_scale_point_at_fields_that_exist(kind: CustomResource) -> N
 
 @every_kind
 def test_the_crd_is_small_enough_for_a_plain_kubectl_apply(kind: CustomResource) -> None:
-    assert len(yaml.safe_dump(build_crd(kind))) < 200_000
+    # It is kept in an annotation, and all of these together may have 256 KiB.
+    assert len(yaml.safe_dump(build_crd(kind))) < 240_000
 
 
 def test_a_constraint_that_a_crd_cannot_say_is_refused_at_build_time() -> None:
