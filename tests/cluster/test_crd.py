@@ -106,6 +106,7 @@ def test_defaults_are_filled_in_by_the_server_and_the_authors_text_stays(cluster
                 "errorRate": {"maxIncreasePercent": 2, "countClientErrors": True},
                 "prometheus": [],
                 "http": [],
+                "replay": [],
                 "minimumRequests": 50,
                 "confidencePercent": 95,
                 "insufficientData": {"afterSeconds": 0, "action": "Continue"},

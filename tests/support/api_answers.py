@@ -44,6 +44,10 @@ def gates(**kinds: Any) -> dict[str, Any]:
     return {"rollout": {"gates": kinds}}
 
 
+def replay(*, rows: str = "s3://records/churn/", results: str = "s3://reports/churn/") -> dict[str, Any]:
+    return gates(replay=[{"name": "recorded", "input": {"uri": rows}, "output": {"uri": results}}])
+
+
 def capture(uri: str, **fields: Any) -> dict[str, Any]:
     return {"monitoring": {"capture": {"uri": uri, **fields}}}
 
@@ -63,6 +67,7 @@ ACCEPTED = [
     ("churn-r2d2", {}),
     ("router", {}),
     ("churn", {"replicas": 0}),
+    ("churn", replay()),
     ("churn", model("gs://bucket/a b".replace(" ", "%20"))),
     ("churn", model("hf://org/repo@main/model.onnx")),
     ("churn", model("https://host.example/model.onnx?version=3")),
@@ -206,6 +211,27 @@ BREAKING_A_RULE = [
         capture("pvc://claim/churn", credentialsSecretRef={"name": "captures"}),
         "spec.monitoring.capture.credentialsSecretRef: Forbidden: is of no use",
     ),
+    (
+        "churn",
+        replay(results="s3://reports/*"),
+        "spec.rollout.gates.replay[0].output.uri: Forbidden: must be one folder",
+    ),
+    (
+        "churn",
+        replay(results="s3://records/churn/out/"),
+        "spec.rollout.gates.replay[0].output.uri: Forbidden: must not be inside input.uri",
+    ),
+    (
+        "churn",
+        replay(rows="configmap://rows"),
+        "spec.rollout.gates.replay[0].input.uri: Forbidden: must be configmap://<name>/<key>",
+    ),
+    (
+        "churn",
+        replay(rows="s3://me:pw@records/churn/"),
+        "spec.rollout.gates.replay[0].input.uri: Forbidden: must not hold credentials: put them into a Secret and name it",
+    ),
+    ("churn", {"monitoring": {}}, "spec.monitoring: Forbidden: needs capture, drift or both"),
     (
         "churn",
         {"monitoring": {"capture": {"uri": "s3://captures/churn"}} | resources(limits={"memory": 5})["server"]},

@@ -49,6 +49,8 @@ while not ended.is_set() and sent != plan["count"]:
         ask(kept, headers)
     sent += 1
     if plan["count"] is None:
+        if sent == 20:
+            print("asking", flush=True)
         time.sleep(0.02)
 print(json.dumps(counts))
 """
@@ -87,7 +89,10 @@ class Caller:
 
     @contextmanager
     def keeps_asking(self, headers: Headers, *, ca: str | None = None) -> Iterator[Counter[str]]:
-        """Send on and on while the block runs, every other request on a new connection; count when it ends."""
+        """Send on and on while the block runs, every other request on a new connection; count when it ends.
+
+        The block begins when twenty have been answered: what it changes is changed under requests.
+        """
         counts: Counter[str] = Counter()
         process = subprocess.Popen(
             ["kubectl", *self._command()],
@@ -98,8 +103,10 @@ class Caller:
         )
         try:
             assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(self._plan([headers], ca=ca, count=None, every=2))
             process.stdin.flush()
+            process.stdout.readline()
             yield counts
         finally:
             counts.update(json.loads(process.communicate(timeout=30)[0]))

@@ -182,6 +182,7 @@ def test_a_body_that_is_not_what_its_head_says_is_an_invalid_frame(inbox: tuple[
     assert client.post("/predict", data=b'{"instances": [[1, 2]]}', headers=JSON).status_code == 200
     service.capture.turn(1.0)
     taken = inbox[0].take(timeout=10)
+    service.capture.stop()
     assert taken is not None
     exchange, server = taken
     for broken in (
