@@ -3,15 +3,9 @@
 import pytest
 
 from modelendpoint_operator.watchdog import PATIENCE_SECONDS, Watchdog
+from support.clocks import Clock
 
 CHURN = ("shop", "churn")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

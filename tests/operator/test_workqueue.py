@@ -7,14 +7,7 @@ from datetime import timedelta
 import pytest
 
 from modelendpoint_operator.workqueue import LAST_DELAY, WorkQueue
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clocks import Clock
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from modelendpoint_operator.api.rules import RULES, Rule, credentials_rule, data_rules
+from modelendpoint_operator.api.rules import RULES, Rule, configmap_rule, credentials_rule, data_rules
 
 NAME_LENGTH = 50
 """Longest name: its Jobs add up to 10 characters, and the name of a worker's host has at most 63."""
@@ -73,11 +73,7 @@ BATCH_RULES = (
     ),
     *data_rules("spec.input"),
     _placeholder_rule("spec.input"),
-    Rule(
-        at="spec.input.uri",
-        rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
-        message="must be configmap://<name>/<key>",
-    ),
+    configmap_rule("spec.input.uri"),
     *data_rules("spec.output"),
     _placeholder_rule("spec.output"),
     Rule(

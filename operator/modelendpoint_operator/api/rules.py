@@ -60,11 +60,7 @@ def _memory_in_bytes(server: str, amounts: str) -> Rule:
 
 def _uri_rules(at: str) -> tuple[Rule, ...]:
     return (
-        Rule(
-            at=at,
-            rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
-            message="must be configmap://<name>/<key>",
-        ),
+        configmap_rule(at),
         Rule(
             at=at,
             rule="!self.startsWith('pvc://')"
@@ -89,6 +85,15 @@ def _model_rules(at: str) -> tuple[Rule, ...]:
         *_uri_rules(f"{at}.uri"),
         *_uri_rules(f"{at}.goldenExamples.uri"),
         credentials_rule(at),
+    )
+
+
+def configmap_rule(uri: str) -> Rule:
+    """Ask for the name and the key of a ConfigMap; the rows of a BatchPrediction have this rule too."""
+    return Rule(
+        at=uri,
+        rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
+        message="must be configmap://<name>/<key>",
     )
 
 
@@ -135,11 +140,7 @@ def data_rules(at: str) -> tuple[Rule, ...]:
 def _replay_rules(gates: str) -> tuple[Rule, ...]:
     return (
         *data_rules(f"{gates}.items.input"),
-        Rule(
-            at=f"{gates}.items.input.uri",
-            rule="!self.startsWith('configmap://') || self.matches('^configmap://[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+$')",
-            message="must be configmap://<name>/<key>",
-        ),
+        configmap_rule(f"{gates}.items.input.uri"),
         *data_rules(f"{gates}.items.output"),
         Rule(
             at=f"{gates}.items.output.uri",

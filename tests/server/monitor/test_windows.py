@@ -7,16 +7,9 @@ from modelendpoint_server.monitor.building import ProfileBuilder
 from modelendpoint_server.monitor.reference import Profile
 from modelendpoint_server.monitor.sample import Column, Sample
 from modelendpoint_server.monitor.windows import WindowRules, Windows
+from support.clocks import Clock
 
 RULES = WindowRules(seconds=60, minimum_rows=100)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
