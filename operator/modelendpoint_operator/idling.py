@@ -1,7 +1,7 @@
 """Whether the main model needs a pod at all, where ``minReplicas`` is 0. Pure; all its memory is in ``status.scale``.
 
 It falls asleep while it serves, when no request came for ``idleSeconds``, and wakes when a request asks a router for a
-pod. What keeps the requests in between, and in which order pods and routes change, must not be here (``planner.py``).
+pod. What keeps the requests in between, and in which order pods and routes change, must not be here (``planning/outline.py``).
 """
 
 from collections.abc import Collection, Mapping

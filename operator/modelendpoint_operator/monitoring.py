@@ -94,12 +94,10 @@ def _tell(endpoint: ModelEndpoint, seen: Observation) -> Story | None:
 
 
 def _sampling(monitoring: Monitoring) -> str:
-    capture, drift = monitoring.capture, monitoring.drift
+    capture, drift, whose = monitoring.capture, monitoring.drift, "them" if monitoring.capture else "the requests"
     stored = [f"{capture.percent:g} percent of the requests are stored at {capture.uri}"] if capture else []
-    compared = [f"{monitoring.percent:g} percent of them are compared with {drift.reference.uri}"] if drift else []
-    return "; ".join([*stored, *compared]).replace(
-        "percent of them", "percent of the requests" if not stored else "percent of them"
-    )
+    compared = [f"{monitoring.percent:g} percent of {whose} are compared with {drift.reference.uri}"] if drift else []
+    return "; ".join([*stored, *compared])
 
 
 def _numbers(report: MonitorReport) -> dict[str, int]:

@@ -25,7 +25,7 @@ that fails gives all traffic back to stable, or pauses (``onFailure``). At any p
 another revision, gives all traffic back to stable. A step of weight 0 is a check before any traffic.
 
 The machine only says who shall get how much; what must stay alive meanwhile follows from what the routers really do
-(``planner.py``). The candidate is chosen in ``rollout/choosing.py``, weights are computed in ``rollout/weights.py``,
+(``planning/outline.py``). The candidate is chosen in ``rollout/choosing.py``, weights are computed in ``rollout/weights.py``,
 people's orders obeyed in ``rollout/obeying.py``.
 """
 
